@@ -88,7 +88,7 @@ EventHandler* EventLoop::find(Token token) {
 }
 
 Result<void> EventLoop::run() {
-  while (!stopping_.load(std::memory_order_acquire)) TRY(run_once(-1));
+  while (!stopping_.exchange(false, std::memory_order_acq_rel)) TRY(run_once(-1));
   return {};
 }
 
