@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "crypto/digest.h"
+
+#include <openssl/evp.h>
+
+namespace bulkhead {
+namespace {
+
+Error failed() {
+  return Error{Errc::kIo, 0, "the cryptographic library failed"};
+}
+
+}  // namespace
+
+void Sha256::Free::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
+
+Result<Sha256> Sha256::create() {
+  Context context(EVP_MD_CTX_new());
+  if (context == nullptr) return failed();
+  if (EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return failed();
+  return Sha256(std::move(context));
+}
+
+Result<void> Sha256::update(std::span<const std::byte> bytes) {
+  if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) return failed();
+  return {};
+}
+
+Result<Sha256Digest> Sha256::finish() && {
+  Sha256Digest digest;
+  unsigned length = 0;
+  auto* out = reinterpret_cast<unsigned char*>(digest.data());  // OpenSSL's idea of a byte
+  if (EVP_DigestFinal_ex(context_.get(), out, &length) != 1) return failed();
+  if (length != digest.size()) return failed();
+  return digest;
+}
+
+Result<Sha256Digest> Sha256::of(std::span<const std::byte> bytes) {
+  Sha256 sha = TRY(create());
+  TRY(sha.update(bytes));
+  return std::move(sha).finish();
+}
+
+std::string to_hex(std::span<const std::byte> bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (std::byte byte : bytes) {
+    text.push_back(kDigits[std::to_integer<unsigned>(byte >> 4)]);
+    text.push_back(kDigits[std::to_integer<unsigned>(byte & std::byte{15})]);
+  }
+  return text;
+}
+
+}  // namespace bulkhead
