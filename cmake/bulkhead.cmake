@@ -15,8 +15,17 @@ if(BULKHEAD_SANITIZE)
   target_compile_options(bulkhead_flags INTERFACE
     -fsanitize=${BULKHEAD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(bulkhead_flags INTERFACE -fsanitize=${BULKHEAD_SANITIZE})
+  if(BULKHEAD_SANITIZE MATCHES "undefined")
+    # vptr needs type information, which the core is built without.
+    target_compile_options(bulkhead_flags INTERFACE -fno-sanitize=vptr)
+    target_link_options(bulkhead_flags INTERFACE -fno-sanitize=vptr)
+  endif()
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
   target_compile_definitions(bulkhead_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+
+if(BULKHEAD_FUZZ)
+  target_compile_options(bulkhead_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # The trusted core neither throws nor asks for types at run time.

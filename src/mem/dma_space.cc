@@ -2,6 +2,7 @@
 #include "mem/dma_space.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace bulkhead {
 namespace {
@@ -78,12 +79,24 @@ Result<void> DmaSpace::append_vectors(const DmaSegment& segment, DmaAccess acces
     const DmaRun run = TRY(translate(address, left, access));
     std::byte* host = memory_.host(run.base, run.length);
     if (host == nullptr) return GuestMemory::bad_range();
-    if (access == DmaAccess::kWrite) memory_.mark_dirty(run.base, run.length);
     vectors[used++] = {host, run.length};
     address = address + run.length;
     left -= run.length;
   }
   return {};
+}
+
+void DmaSpace::note_written(const DmaSegment& segment) const {
+  if (!memory_.logs_dirty()) return;
+  DmaAddr address = segment.address;
+  std::uint64_t left = segment.length;
+  while (left > 0) {
+    const Result<DmaRun> run = translate(address, left, DmaAccess::kWrite);
+    if (!run) return;  // unmapped meanwhile: the driver gave up the buffer
+    memory_.mark_dirty(run->base, run->length);
+    address = address + run->length;
+    left -= run->length;
+  }
 }
 
 DmaCursor::DmaCursor(const DmaSpace& space, std::span<const DmaSegment> segments)
@@ -129,6 +142,17 @@ Result<std::size_t> DmaCursor::collect(std::uint64_t max_bytes, DmaAccess access
   return used;
 }
 
+void DmaCursor::note_written(std::uint64_t max_bytes) const {
+  DmaCursor ahead = *this;
+  std::uint64_t left = std::min(max_bytes, remaining_);
+  while (left > 0) {
+    const DmaSegment piece = ahead.current(left);
+    space_.note_written(piece);
+    ahead.skip(piece.length);
+    left -= piece.length;
+  }
+}
+
 Result<void> DmaReader::read(std::span<std::byte> to) {
   if (to.size() > remaining()) return no_room();
   while (!to.empty()) {
@@ -170,7 +194,9 @@ Result<std::size_t> DmaWriter::read_from(int fd, std::uint64_t max_bytes) {
   std::array<iovec, DmaSpace::kMaxVectors> vectors;
   const std::size_t used = TRY(collect(max_bytes, DmaAccess::kWrite, vectors));
   const ssize_t count = ::readv(fd, vectors.data(), static_cast<int>(used));
-  if (count < 0) return os_error("cannot read");
+  const int error = errno;
+  note_written(max_bytes);  // after a failure too: some bytes may have come
+  if (count < 0) return os_error(error, "cannot read");
   skip(static_cast<std::uint64_t>(count));
   return static_cast<std::size_t>(count);
 }

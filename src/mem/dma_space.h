@@ -48,6 +48,9 @@ class DmaSpace {
   explicit DmaSpace(GuestMemory& memory, const DmaTranslator* translator = nullptr)
       : memory_(memory), translator_(translator) {}
 
+  // Whether an IOMMU stands between the device and memory.
+  bool translated() const { return translator_ != nullptr; }
+
   Result<void> read(DmaAddr from, std::span<std::byte> to) const;
   Result<void> write(DmaAddr to, std::span<const std::byte> from) const;
 
@@ -75,10 +78,13 @@ class DmaSpace {
 
   Result<DmaRun> translate(DmaAddr from, std::uint64_t length, DmaAccess access) const;
   Result<Gpa> translate_cell(DmaAddr from, std::uint64_t size, DmaAccess access) const;
-  // Appends the host vectors of a segment; `used` counts those in `vectors`. For kWrite the pages
-  // are noted as dirty at once: the transfer follows immediately.
+  // Appends the host vectors of a segment; `used` counts those in `vectors`. Whoever has the kernel
+  // write to them calls note_written() afterwards.
   Result<void> append_vectors(const DmaSegment& segment, DmaAccess access, std::span<iovec> vectors,
                               std::size_t& used) const;
+  // Notes the segment's pages as dirty. Comes after the transfer: a log taken between a note and
+  // the bytes would lose them.
+  void note_written(const DmaSegment& segment) const;
 
   GuestMemory& memory_;
   const DmaTranslator* translator_;
@@ -92,12 +98,16 @@ class DmaCursor {
   void skip(std::uint64_t count);
 
  protected:
+  friend class IoRing;
+
   DmaCursor(const DmaSpace& space, std::span<const DmaSegment> segments);
 
   // The part of the current segment that is left, at most `limit` bytes.
   DmaSegment current(std::uint64_t limit) const;
   Result<std::size_t> collect(std::uint64_t max_bytes, DmaAccess access,
                               std::span<iovec> vectors) const;
+  // Notes that the kernel may have filled up to `max_bytes` from here. Does not move.
+  void note_written(std::uint64_t max_bytes) const;
 
   const DmaSpace& space_;
 

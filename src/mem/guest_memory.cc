@@ -38,6 +38,19 @@ Result<void> seal(const Fd& file) {
   return {};
 }
 
+// Each pass makes progress or ends: bounded by the length.
+Result<void> read_whole(int fd, std::span<std::byte> to, std::uint64_t offset) {
+  while (!to.empty()) {
+    const ssize_t count = ::pread(fd, to.data(), to.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return os_error("cannot read the file");
+    if (count == 0) return Error{Errc::kTruncated, 0, "the file ends too early"};
+    to = to.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+  return {};
+}
+
 }  // namespace
 
 GuestMemory::GuestMemory(Backing backing, std::uint64_t size_bytes, Fd file, Mapping reservation)
@@ -112,14 +125,14 @@ std::byte* GuestMemory::host(Gpa base, std::uint64_t length) const {
 Result<void> GuestMemory::read(Gpa from, std::span<std::byte> to) const {
   const std::byte* source = host(from, to.size());
   if (source == nullptr) return bad_range();
-  std::memcpy(to.data(), source, to.size());
+  if (!to.empty()) std::memcpy(to.data(), source, to.size());
   return {};
 }
 
 Result<void> GuestMemory::write(Gpa to, std::span<const std::byte> from) {
   std::byte* target = host(to, from.size());
   if (target == nullptr) return bad_range();
-  std::memcpy(target, from.data(), from.size());
+  if (!from.empty()) std::memcpy(target, from.data(), from.size());
   mark_dirty(to, from.size());
   return {};
 }
@@ -136,19 +149,9 @@ Result<void> GuestMemory::copy_from_fd(Gpa to, std::uint64_t length, int fd,
                                        std::uint64_t file_offset) {
   std::byte* target = host(to, length);
   if (target == nullptr) return bad_range();
-  mark_dirty(to, length);
-  // Each pass makes progress or ends: bounded by the length.
-  while (length > 0) {
-    const ssize_t count = ::pread(fd, target, length, static_cast<off_t>(file_offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return os_error("cannot read the file");
-    if (count == 0) return Error{Errc::kTruncated, 0, "the file ends too early"};
-    const auto advanced = static_cast<std::uint64_t>(count);
-    target += advanced;
-    file_offset += advanced;
-    length -= advanced;
-  }
-  return {};
+  const Result<void> result = read_whole(fd, {target, length}, file_offset);
+  mark_dirty(to, length);  // after the bytes, also those that came before a failure
+  return result;
 }
 
 Result<void> GuestMemory::discard(Gpa base, std::uint64_t length) {
@@ -203,12 +206,12 @@ std::vector<std::uint64_t> GuestMemory::take_dirty_log(std::size_t region_index)
 }
 
 void GuestMemory::mark_dirty(Gpa base, std::uint64_t length) {
-  if (!dirty_logging_.load(std::memory_order_acquire) || length == 0) return;
+  if (!logs_dirty() || length == 0) return;
   const MemoryRegion* region = find(base, length);
   if (region == nullptr) return;
   const std::uint64_t start = region->backing_offset + (base - region->base);
   for (std::uint64_t page = start / kPageSize; page <= (start + length - 1) / kPageSize; ++page) {
-    dirty_[page / 64].fetch_or(std::uint64_t{1} << (page % 64), std::memory_order_relaxed);
+    dirty_[page / 64].fetch_or(std::uint64_t{1} << (page % 64), std::memory_order_release);
   }
 }
 

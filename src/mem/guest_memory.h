@@ -108,6 +108,7 @@ class GuestMemory {
   // The host address of a range that lies within one region, or nullptr.
   std::byte* host(Gpa base, std::uint64_t length) const;
   void mark_dirty(Gpa base, std::uint64_t length);
+  bool logs_dirty() const { return dirty_logging_.load(std::memory_order_acquire); }
 
   template <class T>
   T* aligned_cell(Gpa address) const {
