@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "base/address.h"
 #include "base/result.h"
 
 namespace bulkhead {
@@ -32,6 +33,7 @@ class Mapping {
   static Result<Mapping> create(const Request& request);
 
   std::byte* data() const { return static_cast<std::byte*>(base_); }
+  Hva host() const { return Hva(reinterpret_cast<std::uintptr_t>(base_)); }
   std::size_t size() const { return size_; }
   std::span<std::byte> bytes() const { return {data(), size_}; }
   void reset();

@@ -67,6 +67,9 @@ constexpr HiddenBit kAmx[] = {
     {0x7, 1, Reg::kEdx, 8},   // AMX-COMPLEX
 };
 
+// Memory types are firmware's business: a partition's memory is write-back throughout.
+constexpr HiddenBit kMtrr[] = {{0x1, 0, Reg::kEdx, 12}, {0x80000001, 0, Reg::kEdx, 12}};
+
 // A hypervisor in a partition multiplies what the host kernel has to emulate correctly.
 constexpr HiddenBit kNested[] = {
     {0x1, 0, Reg::kEcx, 5},          // VMX
@@ -163,6 +166,7 @@ void hide_features(CpuidTable& table, bool keep_nested) {
   hide(table, kEnclaves);
   hide(table, kMpx);
   hide(table, kAmx);
+  hide(table, kMtrr);
   for (std::uint32_t function : kHiddenLeaves) table.remove(function);
   if (!keep_nested) {
     hide(table, kNested);

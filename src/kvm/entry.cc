@@ -15,8 +15,6 @@ constexpr std::uint64_t kRflagsFixed = 1ULL << 1;
 
 constexpr std::uint32_t kMsrMiscEnable = 0x1a0;
 constexpr std::uint64_t kMiscEnableFastStrings = 1;
-constexpr std::uint32_t kMsrMtrrDefType = 0x2ff;
-constexpr std::uint64_t kMtrrEnabledWriteBack = (1 << 11) | 6;
 
 constexpr std::uint16_t kBootCs = 0x10;
 constexpr std::uint16_t kBootDs = 0x18;
@@ -38,11 +36,11 @@ void set_data_segments(SpecialRegisters& special) {
 }  // namespace
 
 Result<void> prepare(const Vcpu& vcpu) {
+  TRY(vcpu.set_machine_check_banks(1));
   Msr misc{.index = kMsrMiscEnable};
   TRY(vcpu.read_msrs({&misc, 1}));
   misc.value |= kMiscEnableFastStrings;
-  const Msr msrs[] = {misc, {.index = kMsrMtrrDefType, .value = kMtrrEnabledWriteBack}};
-  return vcpu.write_msrs(msrs);
+  return vcpu.write_msrs({&misc, 1});
 }
 
 Result<void> enter(const Vcpu& vcpu, const LongModeEntry& entry) {

@@ -37,9 +37,10 @@ inline constexpr std::array<std::uint64_t, 4> kLongModeGdt = {
 };
 inline constexpr std::uint16_t kLongModeGdtLimit = sizeof kLongModeGdt - 1;
 
-// What firmware leaves behind in every processor, the application processors too (INIT keeps both):
-// memory is write-back by MTRR, without which Linux gives up PAT, and fast string operations are
-// on, without which it thinks that firmware found them defective. After set_cpuid().
+// What firmware leaves behind in every processor, the application processors too (INIT keeps it):
+// fast string operations are on, without which Linux thinks that firmware found them defective.
+// And one bank of machine checks, not KVM's 32: none is ever reported, and Linux sets up each.
+// After set_cpuid().
 Result<void> prepare(const Vcpu& vcpu);
 
 Result<void> enter(const Vcpu& vcpu, const LongModeEntry& entry);

@@ -188,6 +188,12 @@ Result<void> Vcpu::interrupt(std::uint8_t vector) const {
   return {};
 }
 
+Result<void> Vcpu::set_machine_check_banks(std::uint8_t count) const {
+  std::uint64_t mcg_cap = count;  // SDM "IA32_MCG_CAP": the count, and no feature bits
+  TRY(abi::call(fd_, KVM_X86_SETUP_MCE, &mcg_cap, "cannot set up machine checks"));
+  return {};
+}
+
 Result<void> Vcpu::nmi() const {
   TRY(abi::call(fd_, KVM_NMI, 0UL, "cannot queue an NMI"));
   return {};

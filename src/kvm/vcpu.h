@@ -48,6 +48,9 @@ class Vcpu {
   Result<std::uint32_t> tsc_khz() const;
   Result<void> set_tsc_khz(std::uint32_t khz) const;
 
+  // How many machine-check banks the guest finds. Before it runs.
+  Result<void> set_machine_check_banks(std::uint8_t count) const;
+
   // Queues an external interrupt: only for a VM without an in-kernel irqchip.
   Result<void> interrupt(std::uint8_t vector) const;
   Result<void> nmi() const;

@@ -68,6 +68,8 @@ class PciConfigSpace {
   // offset.
   std::uint8_t add_capability(std::uint8_t id, std::span<const std::byte> body);
 
+  std::span<const std::byte> bytes() const { return bytes_; }
+
   // For the guest: any offset and length. What lies outside reads as all ones.
   void read(std::uint64_t offset, std::span<std::byte> bytes) const;
   void write(std::uint64_t offset, std::span<const std::byte> bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/pci/function.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/check.h"
@@ -51,6 +52,21 @@ void PciFunction::assign_bar(std::size_t index, Gpa base) {
     config_.set<std::uint32_t>(offset + 4, static_cast<std::uint32_t>(base.value() >> 32));
   }
   apply_registers();
+  publish();
+}
+
+void PciFunction::show_in(std::span<std::byte> page) {
+  CHECK(page.size() == kConfigPageBytes);
+  std::ranges::fill(page, std::byte{0xff});  // beyond the registers nothing is there
+  MutexLock lock(config_lock_);
+  page_ = page;
+  publish();
+}
+
+// The guest may read meanwhile: it sees old or new bytes, as it would have a moment before or
+// after.
+void PciFunction::publish() {
+  if (!page_.empty()) std::ranges::copy(config_.bytes(), page_.begin());
 }
 
 void PciFunction::read_config(std::uint64_t offset, std::span<std::byte> bytes) {
@@ -64,6 +80,7 @@ void PciFunction::write_config(std::uint64_t offset, std::span<const std::byte> 
   config_.write(offset, bytes);
   apply_registers();
   after_config_write({offset, bytes.size()});
+  publish();
 }
 
 std::optional<Gpa> PciFunction::wanted_base(std::size_t index) const {
@@ -116,6 +133,7 @@ Result<void> PciFunction::restore_registers(StateReader& reader) {
   MutexLock lock(config_lock_);
   TRY(config_.restore(reader));
   apply_registers();
+  publish();
   return {};
 }
 

@@ -46,6 +46,11 @@ class PciFunction : public Stateful {
   // Puts a BAR at an address, as firmware does at start.
   void assign_bar(std::size_t index, Gpa base);
 
+  // Shows the registers in a page of kConfigPageBytes that the guest reads without an exit. The
+  // page follows every change, and outlives the function.
+  static constexpr std::size_t kConfigPageBytes = 4096;
+  void show_in(std::span<std::byte> page);
+
   // Whether the guest lets the function access memory and send interrupts.
   bool bus_master() const { return bus_master_.load(std::memory_order_acquire); }
 
@@ -93,9 +98,11 @@ class PciFunction : public Stateful {
   // Makes the bus, bus_master_ and the derived class agree with the registers.
   void apply_registers() REQUIRES(config_lock_);
   void move_bar(std::size_t index, std::optional<Gpa> base) REQUIRES(config_lock_);
+  void publish() REQUIRES(config_lock_);
 
   Bus& mmio_;
   PciConfigSpace config_ GUARDED_BY(config_lock_);
+  std::span<std::byte> page_ GUARDED_BY(config_lock_);  // empty: reads come as accesses
   std::array<Bar, kBars> bars_;  // `mapped` with config_lock_; the rest is fixed after set-up
   std::atomic<bool> bus_master_ = false;
   LogLimiter log_limit_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/pci/root.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -18,9 +20,6 @@ constexpr PciIdentity kHostBridge{
     .class_code = 0x060000,
     .revision = 0,
 };
-
-constexpr std::uint32_t kAddressEnable = std::uint32_t{1} << 31;
-constexpr std::uint32_t kAddressMask = 0x80fffffc;  // the reserved bits read as zero
 
 void fill_ones(std::span<std::byte> bytes) {
   std::ranges::fill(bytes, std::byte{0xff});
@@ -102,16 +101,6 @@ PciRoot::Target PciRoot::decode(std::uint64_t ecam_offset, std::size_t length) c
   return {functions_[slot], ecam_offset & 0xfff};
 }
 
-PciRoot::Target PciRoot::decode_port(std::uint64_t port_offset, std::size_t length) const {
-  const std::uint32_t address = address_.load(std::memory_order_relaxed);
-  if ((address & kAddressEnable) == 0 || port_offset < 4) return {};
-  const std::uint64_t data_offset = port_offset - 4;
-  if (!well_formed(data_offset, length)) return {};
-  // bus 16..23, device 11..15, function 8..10, register 2..7
-  const std::uint64_t devfn = (address >> 8) & 0xffff;
-  return decode(devfn << 12 | ((address & 0xfc) + data_offset), length);
-}
-
 void PciRoot::Ecam::read(std::uint64_t offset, std::span<std::byte> bytes) {
   const Target target = root_.decode(offset, bytes.size());
   if (target.function == nullptr) return fill_ones(bytes);
@@ -123,32 +112,23 @@ void PciRoot::Ecam::write(std::uint64_t offset, std::span<const std::byte> bytes
   if (target.function != nullptr) target.function->write_config(target.offset, bytes);
 }
 
-void PciRoot::ConfigPorts::read(std::uint64_t offset, std::span<std::byte> bytes) {
-  if (offset == 0 && bytes.size() == 4) {
-    put_le<std::uint32_t>(bytes, 0, root_.address_.load(std::memory_order_relaxed));
-    return;
+Result<std::vector<PciRoot::ConfigPage>> PciRoot::show_config_pages() {
+  constexpr std::size_t kPage = PciFunction::kConfigPageBytes;
+  pages_ = TRY(Mapping::create({.size_bytes = kSlots * kPage,
+                                .protection = PROT_READ | PROT_WRITE,
+                                .flags = MAP_PRIVATE | MAP_ANONYMOUS}));
+  std::vector<ConfigPage> pages;
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    if (functions_[slot] == nullptr) continue;
+    const std::span<std::byte> page = pages_.bytes().subspan(slot * kPage, kPage);
+    functions_[slot]->show_in(page);
+    pages.push_back({slot << 15, pages_.host() + slot * kPage});
   }
-  if (root_.is_reset_control(offset, bytes.size())) return root_.reset_control_->read(0, bytes);
-  const Target target = root_.decode_port(offset, bytes.size());
-  if (target.function == nullptr) return fill_ones(bytes);
-  target.function->read_config(target.offset, bytes);
-}
-
-// Only a double word reaches CONFIG_ADDRESS; smaller accesses are not its.
-void PciRoot::ConfigPorts::write(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (offset == 0 && bytes.size() == 4) {
-    const auto value = get_le<std::uint32_t>(bytes, 0);
-    root_.address_.store(value & kAddressMask, std::memory_order_relaxed);
-    return;
-  }
-  if (root_.is_reset_control(offset, bytes.size())) return root_.reset_control_->write(0, bytes);
-  const Target target = root_.decode_port(offset, bytes.size());
-  if (target.function != nullptr) target.function->write_config(target.offset, bytes);
+  return pages;
 }
 
 void PciRoot::save(StateWriter& writer) const {
   writer.put(std::uint8_t{1});  // version
-  writer.put(address_.load(std::memory_order_relaxed));
   for (const PciFunction* function : functions_) {
     writer.put(static_cast<std::uint8_t>(function != nullptr));
     if (function != nullptr) function->save(writer);
@@ -159,7 +139,6 @@ Result<void> PciRoot::restore(StateReader& reader) {
   if (TRY(reader.get<std::uint8_t>()) != 1) {
     return Error{Errc::kUnsupported, 0, "a saved PCI bus of an unknown version"};
   }
-  address_.store(TRY(reader.get<std::uint32_t>()) & kAddressMask, std::memory_order_relaxed);
   for (PciFunction* function : functions_) {
     if ((TRY(reader.get<std::uint8_t>()) != 0) != (function != nullptr)) {
       return Error{Errc::kMalformed, 0, "a saved PCI bus has other devices"};

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
+#include "base/address.h"
+#include "base/mapping.h"
 #include "base/result.h"
 #include "devices/bus.h"
 #include "devices/pci/function.h"
@@ -21,13 +23,10 @@ struct PciWindows {
 };
 
 // PCI bus 0: a host bridge at device 0 and up to 31 single functions behind it, reached through
-// ECAM and through configuration mechanism #1. What is absent reads as all ones.
+// ECAM. What is absent reads as all ones.
 class PciRoot : public Stateful {
  public:
   static constexpr std::uint64_t kEcamSize = 1 << 20;  // one bus
-  static constexpr std::uint16_t kConfigPort = 0xcf8;
-  static constexpr std::uint64_t kConfigPortCount = 8;
-  static constexpr std::uint16_t kResetPort = 0xcf9;
   static constexpr std::size_t kSlots = 32;
 
   explicit PciRoot(Bus& mmio);
@@ -39,13 +38,19 @@ class PciRoot : public Stateful {
   // off: the guest switches it on, and saves an off and an on when it probes the sizes.
   Result<void> assign_resources(const PciWindows& windows);
 
-  // Register these: kEcamSize bytes of MMIO, and kConfigPortCount ports from kConfigPort.
+  // Register this: kEcamSize bytes of MMIO.
   BusDevice& ecam() { return ecam_; }
-  BusDevice& config_ports() { return ports_; }
-  // Chipsets keep a reset register inside of the address port: a single byte at kResetPort is its.
-  void set_reset_control(BusDevice& device) { reset_control_ = &device; }
 
-  // All functions, in the order of their slots, and the address port.
+  // A page of the ECAM that the guest may read where it lies; writes must come to ecam().
+  struct ConfigPage {
+    std::uint64_t ecam_offset = 0;
+    Hva host;
+  };
+  // One for each function that is there now: Linux reads the registers of a function more than a
+  // hundred times while it starts. The pages live as long as the root.
+  Result<std::vector<ConfigPage>> show_config_pages();
+
+  // All functions, in the order of their slots.
   void save(StateWriter& writer) const override;
   Result<void> restore(StateReader& reader) override;
 
@@ -55,18 +60,6 @@ class PciRoot : public Stateful {
    public:
     explicit Ecam(PciRoot& root) : root_(root) {}
     std::string_view name() const override { return "pci-ecam"; }
-    void read(std::uint64_t offset, std::span<std::byte> bytes) override;
-    void write(std::uint64_t offset, std::span<const std::byte> bytes) override;
-
-   private:
-    PciRoot& root_;
-  };
-
-  // PCI Local Bus 3.0 §3.2.2.3.2.
-  class ConfigPorts : public BusDevice {
-   public:
-    explicit ConfigPorts(PciRoot& root) : root_(root) {}
-    std::string_view name() const override { return "pci-config-ports"; }
     void read(std::uint64_t offset, std::span<std::byte> bytes) override;
     void write(std::uint64_t offset, std::span<const std::byte> bytes) override;
 
@@ -89,18 +82,10 @@ class PciRoot : public Stateful {
     std::uint64_t offset = 0;
   };
   Target decode(std::uint64_t ecam_offset, std::size_t length) const;
-  bool is_reset_control(std::uint64_t port_offset, std::size_t length) const {
-    return reset_control_ != nullptr && length == 1 && port_offset == kResetPort - kConfigPort;
-  }
-  Target decode_port(std::uint64_t port_offset, std::size_t length) const;
-
   HostBridge bridge_;
   std::array<PciFunction*, kSlots> functions_{};
-  BusDevice* reset_control_ = nullptr;
-  // CONFIG_ADDRESS. The guest serialises its use; atomic only because two vCPUs may misuse it.
-  std::atomic<std::uint32_t> address_ = 0;
+  Mapping pages_;
   Ecam ecam_{*this};
-  ConfigPorts ports_{*this};
 };
 
 }  // namespace bulkhead

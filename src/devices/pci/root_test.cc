@@ -28,9 +28,6 @@ class PciRootTest : public testing::Test {
   static std::uint64_t ecam(std::uint64_t slot, std::uint64_t offset) {
     return slot << 15 | offset;
   }
-  void select(std::uint32_t address) {
-    write_register<std::uint32_t>(root.config_ports(), 0, address);
-  }
 
   Bus mmio{std::uint64_t{1} << 40};
   FakeRegisters registers;
@@ -69,60 +66,21 @@ TEST_F(PciRootTest, RefusesOddAccesses) {
   EXPECT_EQ(read_config<std::uint8_t>(function, 0x3c), 0);
 }
 
-TEST_F(PciRootTest, PortsReachFunctions) {
-  auto& ports = root.config_ports();
-  select(0x80000800);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 0), 0x80000800u);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 4), 0x00111b36u);
-  EXPECT_EQ(read_register<std::uint16_t>(ports, 6), 0x0011u);
-  EXPECT_EQ(read_register<std::uint8_t>(ports, 5), 0x1bu);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 5), 0xffffffffu);  // crosses
-  EXPECT_EQ(read_register<std::uint16_t>(ports, 5), 0xffffu);
-  select(0x8000083c);
-  write_register<std::uint8_t>(ports, 4, 9);
-  EXPECT_EQ(read_config<std::uint8_t>(function, 0x3c), 9);
-}
-
-TEST_F(PciRootTest, PortsFindNothingElsewhere) {
-  auto& ports = root.config_ports();
-  for (const std::uint32_t address : {
-           0x00000800u,  // not enabled
-           0x80001000u,  // device 2
-           0x80000900u,  // function 1
-           0x80010800u,  // bus 1
-           0x80ff0800u,  // bus 255
-       }) {
-    select(address);
-    EXPECT_EQ(read_register<std::uint32_t>(ports, 4), 0xffffffffu) << std::hex << address;
-  }
-}
-
-// As Linux probes for the mechanism (arch/x86/pci/direct.c, pci_check_type1).
-TEST_F(PciRootTest, PassesTheProbeOfLinux) {
-  auto& ports = root.config_ports();
-  write_register<std::uint8_t>(ports, 3, 1);
-  const auto before = read_register<std::uint32_t>(ports, 0);
-  select(0x80000000);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 0), 0x80000000u);
-  select(before);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 0), 0u);
-  select(0xffffffff);
-  EXPECT_EQ(read_register<std::uint32_t>(ports, 0), 0x80fffffcu);
-}
-
-TEST_F(PciRootTest, ResetControlLiesWithinTheAddressPort) {
-  auto& ports = root.config_ports();
-  EXPECT_EQ(read_register<std::uint8_t>(ports, 1), 0xffu);
-  write_register<std::uint8_t>(ports, 1, 6);
-  FakeRegisters reset;
-  root.set_reset_control(reset);
-  EXPECT_EQ(read_register<std::uint8_t>(ports, 1), 0u);
-  write_register<std::uint8_t>(ports, 1, 6);
-  EXPECT_EQ(reset.writes, 1);
-  write_register<std::uint8_t>(ports, 2, 6);
-  write_register<std::uint16_t>(ports, 1, 6);
-  select(0x80000000);
-  EXPECT_EQ(reset.writes, 1);
+TEST_F(PciRootTest, ShowsRegistersInPages) {
+  const auto pages = root.show_config_pages().value();
+  ASSERT_EQ(pages.size(), 2U);
+  EXPECT_EQ(pages[0].ecam_offset, ecam(0, 0));
+  EXPECT_EQ(pages[1].ecam_offset, ecam(1, 0));
+  const auto* page = reinterpret_cast<const std::byte*>(pages[1].host.value());
+  const std::span<const std::byte> bytes(page, PciFunction::kConfigPageBytes);
+  EXPECT_EQ(get_le<std::uint32_t>(bytes, 0), 0x00111b36U);
+  EXPECT_EQ(get_le<std::uint32_t>(bytes, 0x100), 0xffffffffU);
+  write_register<std::uint8_t>(root.ecam(), ecam(1, 0x3c), 7);
+  EXPECT_EQ(get_le<std::uint8_t>(bytes, 0x3c), 7);
+  // Sizing a BAR, as a driver does: all ones, read back, restore.
+  write_register<std::uint32_t>(root.ecam(), ecam(1, 0x10), 0xffffffff);
+  EXPECT_EQ(get_le<std::uint32_t>(bytes, 0x10), 0xfffffff0U);
+  EXPECT_EQ(read_register<std::uint32_t>(root.ecam(), ecam(1, 0x10)), 0xfffffff0U);
 }
 
 TEST_F(PciRootTest, HoldsThirtyOneFunctions) {
@@ -165,7 +123,6 @@ TEST_F(PciRootTest, SaysWhenTheWindowsAreTooSmall) {
 TEST_F(PciRootTest, SurvivesSavingAndRestoring) {
   ASSERT_TRUE(root.assign_resources({.mem32 = {0xc0000000, 0x1000}, .mem64 = {}}));
   write_register<std::uint16_t>(root.ecam(), ecam(1, 4), pci::kCommandMemory);
-  select(0x80000804);
   StateWriter writer;
   root.save(writer);
 
@@ -176,7 +133,7 @@ TEST_F(PciRootTest, SurvivesSavingAndRestoring) {
   StateReader reader(writer.bytes());
   ASSERT_TRUE(other.restore(reader));
   EXPECT_TRUE(reader.empty());
-  EXPECT_EQ(read_register<std::uint16_t>(other.config_ports(), 4), pci::kCommandMemory);
+  EXPECT_EQ(read_register<std::uint16_t>(other.ecam(), ecam(1, 4)), pci::kCommandMemory);
   EXPECT_TRUE(write_bus<std::uint8_t>(other_bus, 0xc0000000, 0));
 
   PciRoot empty(other_bus);

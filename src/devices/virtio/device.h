@@ -59,6 +59,9 @@ class VirtioDevice : public Stateful {
   // memory: requests under way are cancelled or waited for. Called with the lock.
   virtual void reset() = 0;
 
+  // Completes every request under way, so that the device can be saved. Called with the lock.
+  virtual Result<void> quiesce() { return {}; }
+
   // The lock that the transport holds around every call above. The device's own event handlers
   // take it first.
   Mutex& lock() { return lock_; }

@@ -127,6 +127,12 @@ void VirtioPciFunction::before_config_read(const Access& access) {
 }
 
 void VirtioPciFunction::after_config_write(const Access& access) {
+  const std::uint64_t data = window_capability_ + kCapData;
+  // The window moved: what it shows must be in place before the driver looks at it, since a driver
+  // that reads its registers from a page (PciFunction::show_in) does not tell us.
+  if (access.offset < data && access.offset + access.size > window_capability_) {
+    before_config_read({data, sizeof(std::uint32_t)});
+  }
   if (!touches_window(access)) return;
   const Window wanted = window();
   if (wanted.length == 0) return;
