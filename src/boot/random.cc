@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "boot/random.h"
+
+#include <sys/random.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace bulkhead::boot {
+
+Result<void> fill_random(std::span<std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return os_error("cannot get random bytes from the host");
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+  }
+  return {};
+}
+
+Result<std::uint64_t> random_below(std::uint64_t bound) {
+  CHECK(bound != 0);
+  std::uint64_t value = 0;
+  TRY(fill_random(std::as_writable_bytes(std::span(&value, 1))));
+  // Bounds here are slot counts below 2^32: the bias of the remainder is below 2^-32.
+  return value % bound;
+}
+
+}  // namespace bulkhead::boot
