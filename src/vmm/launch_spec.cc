@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/launch_spec.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <concepts>
+#include <limits>
+
+namespace bulkhead {
+namespace {
+
+constexpr unsigned kFormatVersion = 1;
+constexpr std::size_t kMaxLines = 256;
+constexpr std::size_t kMaxPath = 4095;
+constexpr std::size_t kMaxDebugKnobs = 16;
+
+constexpr std::array<std::string_view, 2> kBackingNames{"memfd", "hugetlb"};
+constexpr std::array<std::string_view, 3> kKernelNames{"bzimage", "elf-pvh", "unpacked"};
+constexpr std::array<std::string_view, 2> kNetNames{"tap", "stream"};
+constexpr std::array<std::string_view, 2> kRebootNames{"restart", "exit"};
+constexpr std::array<std::string_view, 4> kLogNames{"error", "warning", "info", "debug"};
+constexpr std::array<std::string_view, 2> kBoolNames{"no", "yes"};
+
+std::string item_key(std::string_view list, std::size_t index, std::string_view field) {
+  std::string key(list);
+  key.append(".").append(std::to_string(index)).append(".").append(field);
+  return key;
+}
+
+// Both directions walk the fields below in the same order, so that they cannot disagree.
+template <class Visitor, class Disk>
+void visit_disk(Visitor& visitor, std::size_t index, Disk& disk) {
+  auto key = [index](std::string_view field) { return item_key("disk", index, field); };
+  visitor.number(key("fd"), disk.fd);
+  visitor.flag(key("read_only"), disk.read_only);
+  visitor.flag(key("discard"), disk.discard);
+  visitor.number(key("queues"), disk.queues);
+  visitor.text(key("serial"), disk.serial, kMaxDiskSerial);
+}
+
+template <class Visitor, class Net>
+void visit_net(Visitor& visitor, std::size_t index, Net& net) {
+  auto key = [index](std::string_view field) { return item_key("net", index, field); };
+  visitor.choice(key("kind"), net.kind, kNetNames);
+  visitor.number(key("fd"), net.fd);
+  for (std::size_t i = 0; i < net.mac.size(); ++i) {
+    visitor.number(key("mac." + std::to_string(i)), net.mac[i]);
+  }
+  visitor.number(key("mtu"), net.mtu);
+}
+
+template <class Visitor, class Console>
+void visit_console(Visitor& visitor, Console& console) {
+  visitor.number("console.in_fd", console.in_fd);
+  visitor.number("console.out_fd", console.out_fd);
+  visitor.number("console.log_fd", console.log_fd);
+  visitor.number("console.messages_fd", console.messages_fd);
+  visitor.flag("console.escapes", console.escapes);
+}
+
+template <class Visitor, class Spec>
+void visit_devices(Visitor& visitor, Spec& spec) {
+  visitor.list("disks", spec.disks, kMaxDisks);
+  for (std::size_t i = 0; i < spec.disks.size(); ++i) visit_disk(visitor, i, spec.disks[i]);
+  visitor.list("nets", spec.nets, kMaxNets);
+  for (std::size_t i = 0; i < spec.nets.size(); ++i) visit_net(visitor, i, spec.nets[i]);
+  visitor.optional("vsock", spec.vsock);
+  if (spec.vsock) {
+    visitor.number("vsock.cid", spec.vsock->cid);
+    visitor.text("vsock.socket_path", spec.vsock->socket_path, kMaxVsockPath);
+  }
+  visitor.flag("rng", spec.rng);
+  visitor.flag("balloon", spec.balloon);
+  visit_console(visitor, spec.console);
+}
+
+template <class Visitor, class Spec>
+void visit_spec(Visitor& visitor, Spec& spec) {
+  visitor.text("name", spec.name, kMaxName);
+  visitor.text("runtime_dir", spec.runtime_dir, kMaxPath);
+  visitor.number("runtime_fd", spec.runtime_fd);
+  visitor.number("control_fd", spec.control_fd);
+  visitor.number("ready_fd", spec.ready_fd);
+  visitor.number("memory_bytes", spec.memory_bytes);
+  visitor.choice("backing", spec.backing, kBackingNames);
+  visitor.flag("lock_memory", spec.lock_memory);
+  visitor.number("cpus", spec.cpus);
+  visitor.choice("kernel_kind", spec.kernel_kind, kKernelNames);
+  visitor.number("kernel_fd", spec.kernel_fd);
+  visitor.number("initrd_fd", spec.initrd_fd);
+  visitor.text("command_line", spec.command_line, kMaxCommandLine);
+  visit_devices(visitor, spec);
+  visitor.choice("on_reboot", spec.on_reboot, kRebootNames);
+  visitor.choice("log_level", spec.log_level, kLogNames);
+  visitor.number("watchdog_ms", spec.watchdog_ms);
+  visitor.list("debug_knobs", spec.debug, kMaxDebugKnobs);
+  for (std::size_t i = 0; i < spec.debug.size(); ++i) {
+    visitor.text(item_key("debug", i, "name"), spec.debug[i], kMaxName);
+  }
+}
+
+class Writer {
+ public:
+  void text(std::string_view key, std::string_view value, std::size_t /*max*/) {
+    out_.append(key).append("=").append(value).append("\n");
+  }
+  template <std::integral N>
+  void number(std::string_view key, N value) {
+    text(key, std::to_string(value), 0);
+  }
+  void flag(std::string_view key, bool value) { text(key, kBoolNames[value ? 1 : 0], 0); }
+  template <class E, std::size_t N>
+  void choice(std::string_view key, E value, const std::array<std::string_view, N>& names) {
+    text(key, names[static_cast<std::size_t>(value)], 0);
+  }
+  template <class T>
+  void list(std::string_view key, const std::vector<T>& items, std::size_t /*max*/) {
+    number(key, items.size());
+  }
+  template <class T>
+  void optional(std::string_view key, const std::optional<T>& value) {
+    flag(key, value.has_value());
+  }
+
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+// The lines of a specification. Reading a field takes its line away; what is left over is unknown.
+class Reader {
+ public:
+  explicit Reader(SpecError& error) : error_(error) {}
+
+  bool split(std::string_view text);
+  bool finish();
+  bool failed() const { return failed_; }
+  void fail(std::string message, unsigned line = 0);
+
+  void text(std::string_view key, std::string& out, std::size_t max_bytes);
+  template <std::integral N>
+  void number(std::string_view key, N& out);
+  void flag(std::string_view key, bool& out);
+  template <class E, std::size_t N>
+  void choice(std::string_view key, E& out, const std::array<std::string_view, N>& names);
+  template <class T>
+  void list(std::string_view key, std::vector<T>& items, std::size_t max_items);
+  template <class T>
+  void optional(std::string_view key, std::optional<T>& value);
+
+ private:
+  struct Line {
+    std::string_view key;
+    std::string_view value;
+    unsigned number = 0;
+    bool taken = false;
+  };
+
+  bool add_line(std::string_view line, unsigned number);
+  Line* find(std::string_view key);
+  // The line of a field that must be there, or nullptr after the failure is recorded.
+  Line* take(std::string_view key);
+
+  SpecError& error_;
+  std::vector<Line> lines_;
+  bool failed_ = false;
+};
+
+// The first failure is the one worth telling.
+void Reader::fail(std::string message, unsigned line) {
+  if (std::exchange(failed_, true)) return;
+  error_ = SpecError{std::move(message), line};
+}
+
+bool Reader::split(std::string_view text) {
+  unsigned number = 0;
+  while (!text.empty() && !failed_) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) {
+      fail("the last line is not terminated", number + 1);
+    } else {
+      add_line(text.substr(0, end), ++number);
+      text.remove_prefix(end + 1);
+    }
+  }
+  return !failed_;
+}
+
+bool Reader::add_line(std::string_view line, unsigned number) {
+  const std::size_t equals = line.find('=');
+  const bool clean = std::none_of(line.begin(), line.end(),
+                                  [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
+  if (lines_.size() >= kMaxLines) {
+    fail("too many lines", number);
+  } else if (equals == std::string_view::npos || equals == 0) {
+    fail("not a key=value line", number);
+  } else if (!clean) {
+    fail("a control character in the line", number);
+  } else if (find(line.substr(0, equals)) != nullptr) {
+    fail("duplicate key " + std::string(line.substr(0, equals)), number);
+  } else {
+    lines_.push_back(Line{line.substr(0, equals), line.substr(equals + 1), number, false});
+  }
+  return !failed_;
+}
+
+Reader::Line* Reader::find(std::string_view key) {
+  auto found = std::find_if(lines_.begin(), lines_.end(),
+                            [key](const Line& line) { return line.key == key; });
+  return found == lines_.end() ? nullptr : &*found;
+}
+
+Reader::Line* Reader::take(std::string_view key) {
+  Line* line = find(key);
+  if (line == nullptr) {
+    fail("missing key " + std::string(key));
+    return nullptr;
+  }
+  line->taken = true;
+  return line;
+}
+
+bool Reader::finish() {
+  for (const Line& line : lines_) {
+    if (!line.taken) fail("unknown key " + std::string(line.key), line.number);
+  }
+  return !failed_;
+}
+
+void Reader::text(std::string_view key, std::string& out, std::size_t max_bytes) {
+  const Line* line = take(key);
+  if (line == nullptr) return;
+  if (line->value.size() > max_bytes) {
+    return fail(std::string(key) + " is longer than " + std::to_string(max_bytes) + " bytes",
+                line->number);
+  }
+  out = line->value;
+}
+
+template <std::integral N>
+void Reader::number(std::string_view key, N& out) {
+  const Line* line = take(key);
+  if (line == nullptr) return;
+  const char* end = line->value.data() + line->value.size();
+  const auto [stop, code] = std::from_chars(line->value.data(), end, out);
+  if (code != std::errc{} || stop != end) {
+    fail(std::string(key) + " is not a number that fits", line->number);
+  }
+}
+
+void Reader::flag(std::string_view key, bool& out) {
+  choice(key, out, kBoolNames);
+}
+
+template <class E, std::size_t N>
+void Reader::choice(std::string_view key, E& out, const std::array<std::string_view, N>& names) {
+  const Line* line = take(key);
+  if (line == nullptr) return;
+  const auto found = std::find(names.begin(), names.end(), line->value);
+  if (found == names.end()) return fail(std::string(key) + " has no such value", line->number);
+  out = static_cast<E>(found - names.begin());
+}
+
+template <class T>
+void Reader::list(std::string_view key, std::vector<T>& items, std::size_t max_items) {
+  std::size_t count = 0;
+  number(key, count);
+  if (count > max_items) return fail("too many " + std::string(key));
+  if (!failed_) items.resize(count);
+}
+
+template <class T>
+void Reader::optional(std::string_view key, std::optional<T>& value) {
+  bool present = false;
+  flag(key, present);
+  if (present && !failed_) value.emplace();
+}
+
+// A rule that a specification obeys, and what to say when it does not.
+struct Rule {
+  bool holds;
+  const char* message;
+};
+
+bool disks_ok(const LaunchSpec& spec) {
+  return std::all_of(spec.disks.begin(), spec.disks.end(), [](const DiskSpec& disk) {
+    return disk.fd >= 0 && disk.queues >= 1 && disk.queues <= kMaxQueues;
+  });
+}
+
+// Group addresses (the lowest bit of the first byte) cannot be an interface's own.
+bool nets_ok(const LaunchSpec& spec) {
+  return std::all_of(spec.nets.begin(), spec.nets.end(), [](const NetSpec& net) {
+    return net.fd >= 0 && (net.mac[0] & 1) == 0 && net.mtu >= kMinMtu && net.mtu <= kMaxMtu;
+  });
+}
+
+// CIDs 0 to 2 are the hypervisor's and the host's, 2^32-1 is "any" (virtio 1.2 §5.10.4).
+bool vsock_ok(const LaunchSpec& spec) {
+  return !spec.vsock || (spec.vsock->cid >= 3 && spec.vsock->cid != 0xffffffffU &&
+                         spec.vsock->socket_path.starts_with('/'));
+}
+
+bool memory_ok(const LaunchSpec& spec) {
+  return spec.memory_bytes >= kMinMemoryBytes && spec.memory_bytes <= kMaxMemoryBytes &&
+         spec.memory_bytes % kMemoryUnit == 0;
+}
+
+bool validate(const LaunchSpec& spec, SpecError& error) {
+  const Rule rules[] = {
+      {is_valid_partition_name(spec.name), "name is not a partition name"},
+      {spec.runtime_dir.starts_with('/'), "runtime_dir is not an absolute path"},
+      {spec.runtime_fd >= 0 && spec.control_fd >= 0, "runtime_fd and control_fd are needed"},
+      {memory_ok(spec), "memory_bytes is out of range, or not a multiple of 2 MiB"},
+      {spec.cpus >= 1 && spec.cpus <= kMaxCpus, "cpus is out of range"},
+      {spec.kernel_fd >= 0, "kernel_fd is needed"},
+      {disks_ok(spec), "a disk has no descriptor, or a number of queues out of range"},
+      {nets_ok(spec), "a net has no descriptor, a group address, or an mtu out of range"},
+      {vsock_ok(spec), "vsock has a reserved cid, or a path that is not absolute"},
+      {std::all_of(spec.debug.begin(), spec.debug.end(), is_debug_knob), "unknown debug knob"},
+  };
+  for (const Rule& rule : rules) {
+    if (!rule.holds) {
+      error = SpecError{rule.message, 0};
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+bool LaunchSpec::has_debug(std::string_view knob) const {
+  return std::find(debug.begin(), debug.end(), knob) != debug.end();
+}
+
+bool is_valid_partition_name(std::string_view name) {
+  const bool characters_ok = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+  return !name.empty() && name.size() <= kMaxName && characters_ok && name[0] != '.' &&
+         name[0] != '-';
+}
+
+bool is_debug_knob(std::string_view name) {
+  return std::find(std::begin(kDebugKnobs), std::end(kDebugKnobs), name) != std::end(kDebugKnobs);
+}
+
+std::string serialize(const LaunchSpec& spec) {
+  Writer writer;
+  writer.number("launch_spec", kFormatVersion);
+  visit_spec(writer, spec);
+  return writer.take();
+}
+
+std::optional<LaunchSpec> parse_launch_spec(std::string_view text, SpecError& error) {
+  Reader reader(error);
+  if (text.size() > kMaxSpecBytes) reader.fail("the specification is too long");
+  if (reader.failed() || !reader.split(text)) return std::nullopt;
+  unsigned version = 0;
+  reader.number("launch_spec", version);
+  if (!reader.failed() && version != kFormatVersion) reader.fail("launch_spec is another version");
+  LaunchSpec spec;
+  visit_spec(reader, spec);
+  if (reader.failed() || !reader.finish() || !validate(spec, error)) return std::nullopt;
+  return spec;
+}
+
+std::vector<int> descriptors(const LaunchSpec& spec) {
+  std::vector<int> all{spec.runtime_fd,     spec.control_fd,     spec.ready_fd,
+                       spec.kernel_fd,      spec.initrd_fd,      spec.console.in_fd,
+                       spec.console.out_fd, spec.console.log_fd, spec.console.messages_fd};
+  for (const DiskSpec& disk : spec.disks) all.push_back(disk.fd);
+  for (const NetSpec& net : spec.nets) all.push_back(net.fd);
+  std::erase_if(all, [](int fd) { return fd < 0; });
+  return all;
+}
+
+bool check_descriptors(const LaunchSpec& spec, SpecError& error) {
+  std::vector<int> all = descriptors(spec);
+  std::sort(all.begin(), all.end());
+  const auto twice = std::adjacent_find(all.begin(), all.end());
+  if (twice != all.end()) {
+    error = SpecError{"descriptor " + std::to_string(*twice) + " is named twice", 0};
+    return false;
+  }
+  for (int fd : all) {
+    if (::fcntl(fd, F_GETFD) < 0) {
+      error = SpecError{"descriptor " + std::to_string(fd) + " is not open", 0};
+      return false;
+    }
+  }
+  return true;
+}
+
+Result<Fd> write_spec_fd(const LaunchSpec& spec) {
+  const std::string text = serialize(spec);
+  if (text.size() > kMaxSpecBytes) {
+    return Error{Errc::kInvalidArgument, 0, "the launch specification is too long"};
+  }
+  Fd fd(::memfd_create("bulkhead-launch-spec", MFD_CLOEXEC));
+  if (!fd.valid()) return os_error("cannot create a memfd");
+  std::string_view left = text;
+  while (!left.empty()) {
+    const ssize_t written = ::write(fd.get(), left.data(), left.size());
+    if (written < 0) return os_error("cannot write the launch specification");
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return fd;
+}
+
+Result<std::string> read_spec_fd(int fd) {
+  std::string text(kMaxSpecBytes + 1, '\0');
+  std::size_t used = 0;
+  while (used < text.size()) {
+    const ssize_t got =
+        ::pread(fd, text.data() + used, text.size() - used, static_cast<off_t>(used));
+    if (got < 0) return os_error("cannot read the launch specification");
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
+  }
+  if (used > kMaxSpecBytes) {
+    return Error{Errc::kMalformed, 0, "the launch specification is too long"};
+  }
+  text.resize(used);
+  return text;
+}
+
+void remove_runtime_files(const LaunchSpec& spec) {
+  for (const char* file : kRuntimeFiles) ::unlinkat(spec.runtime_fd, file, 0);
+  ::rmdir(spec.runtime_dir.c_str());
+}
+
+}  // namespace bulkhead

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/address.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "mem/guest_memory.h"
+
+// What `bulkhead` hands to `bulkhead-vmm`: every file is an open descriptor, every choice is made.
+// Written as key=value lines into a memfd (docs/formats/launch-spec.md), named by --spec-fd.
+// Descriptor numbers are plain ints here: the process that reads the specification owns them all,
+// and its main() turns each into an Fd as it builds the device.
+
+namespace bulkhead {
+
+inline constexpr unsigned kMaxCpus = 16;
+inline constexpr std::size_t kMaxDisks = 8;
+inline constexpr std::size_t kMaxNets = 4;
+inline constexpr unsigned kMaxQueues = 16;
+inline constexpr unsigned kMinMtu = 68;     // the least that IPv4 allows, RFC 791
+inline constexpr unsigned kMaxMtu = 65521;  // with the Ethernet header, at most 65535 bytes a frame
+inline constexpr std::uint64_t kMemoryUnit = 2 * kMiB;
+inline constexpr std::uint64_t kMinMemoryBytes = 64 * kMiB;
+inline constexpr std::uint64_t kMaxMemoryBytes = 1024 * kGiB;
+inline constexpr std::size_t kMaxCommandLine = 2047;  // COMMAND_LINE_SIZE less the terminating NUL
+inline constexpr std::size_t kMaxName = 63;
+inline constexpr std::size_t kMaxDiskSerial = 20;  // VIRTIO_BLK_ID_BYTES, virtio 1.2 §5.2.6
+// sun_path less its NUL and less "_4294967295", which a guest-opened connection's path ends in.
+inline constexpr std::size_t kMaxVsockPath = 107 - 11;
+inline constexpr std::size_t kMaxSpecBytes = 32 * kKiB;
+
+using MemoryBacking = Backing;
+enum class KernelKind : std::uint8_t { kBzImage, kElfPvh, kUnpacked };
+enum class NetKind : std::uint8_t { kTap, kStream };
+enum class OnReboot : std::uint8_t { kRestart, kExit };
+
+using MacAddress = std::array<std::uint8_t, 6>;
+
+struct DiskSpec {
+  int fd = -1;
+  bool read_only = false;
+  bool discard = true;
+  unsigned queues = 1;
+  std::string serial;
+
+  bool operator==(const DiskSpec&) const = default;
+};
+
+struct NetSpec {
+  NetKind kind = NetKind::kTap;
+  // kTap: /dev/net/tun attached, IFF_VNET_HDR with a 12-byte header.
+  // kStream: a connected SOCK_STREAM socket; each frame after its length, 4 bytes big-endian.
+  int fd = -1;
+  MacAddress mac{};
+  unsigned mtu = 1500;
+
+  bool operator==(const NetSpec&) const = default;
+};
+
+struct VsockSpec {
+  std::uint32_t cid = 3;
+  std::string socket_path;  // absolute; nothing exists there yet
+
+  bool operator==(const VsockSpec&) const = default;
+};
+
+struct ConsoleSpec {
+  int in_fd = -1;   // -1: no input
+  int out_fd = -1;  // -1: no output
+  int log_fd = -1;  // regular file in the runtime directory, bounded by ConsoleHub; -1: none
+  // Reading end of a non-blocking pipe that is our own standard error: its lines go to the log, so
+  // that a detached partition's messages are kept, and bounded. -1: standard error is elsewhere.
+  int messages_fd = -1;
+  bool escapes = false;  // Ctrl-A commands are recognised in the input: it is a terminal
+
+  bool operator==(const ConsoleSpec&) const = default;
+};
+
+struct LaunchSpec {
+  std::string name;
+  std::string runtime_dir;  // absolute path of this partition's directory
+  int runtime_fd = -1;      // the same directory; its flock(2) says that the partition lives
+  int control_fd = -1;      // listening Unix socket, control.sock in the runtime directory
+  int ready_fd = -1;  // one byte goes here once vCPUs run, then it is closed; -1: nobody waits
+
+  std::uint64_t memory_bytes = 256 * kMiB;
+  MemoryBacking backing = MemoryBacking::kMemfd;
+  bool lock_memory = false;
+  unsigned cpus = 1;
+
+  KernelKind kernel_kind = KernelKind::kBzImage;
+  int kernel_fd = -1;
+  int initrd_fd = -1;  // -1: none
+  std::string command_line;
+
+  std::vector<DiskSpec> disks;
+  std::vector<NetSpec> nets;
+  std::optional<VsockSpec> vsock;
+  bool rng = true;
+  bool balloon = true;  // with free-page reporting
+  ConsoleSpec console;
+
+  OnReboot on_reboot = OnReboot::kRestart;
+  LogLevel log_level = LogLevel::kWarning;
+  unsigned watchdog_ms = 0;        // a vCPU that stays in KVM_RUN longer is interrupted; 0: off
+  std::vector<std::string> debug;  // each one of kDebugKnobs
+
+  bool operator==(const LaunchSpec&) const = default;
+  bool has_debug(std::string_view knob) const;
+};
+
+// Knobs for tests and measurements. A name that is not listed here is refused.
+inline constexpr std::string_view kDebugKnobs[] = {
+    "exit-stats",  // print VM exits by reason to standard error when the partition ends
+};
+
+// What a partition's runtime directory may hold.
+inline constexpr const char* kRuntimeFiles[] = {"control.sock", "console.log", "pid"};
+
+// Letters, digits, "-", "_" and "."; neither "-" nor "." first.
+bool is_valid_partition_name(std::string_view name);
+bool is_debug_knob(std::string_view name);
+
+std::string serialize(const LaunchSpec& spec);
+
+// `line` counts from 1; 0 means that the specification as a whole is at fault.
+struct SpecError {
+  std::string message;
+  unsigned line = 0;
+};
+
+// A whole, consistent specification, or why not. Descriptors are not looked at.
+std::optional<LaunchSpec> parse_launch_spec(std::string_view text, SpecError& error);
+// Whether every descriptor named is open in this process, and none is named twice.
+bool check_descriptors(const LaunchSpec& spec, SpecError& error);
+
+// All descriptors that the specification names, to be kept open across exec.
+std::vector<int> descriptors(const LaunchSpec& spec);
+
+// A memfd, close-on-exec, holding the text; and the text of such a descriptor, at most
+// kMaxSpecBytes.
+Result<Fd> write_spec_fd(const LaunchSpec& spec);
+Result<std::string> read_spec_fd(int fd);
+
+// Removes what the partition leaves in its runtime directory, and the directory. Best effort: what
+// stays behind is recognised as dead by its lock, and removed by the next `bulkhead` command.
+void remove_runtime_files(const LaunchSpec& spec);
+
+}  // namespace bulkhead

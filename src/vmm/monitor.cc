@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/monitor.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+namespace bulkhead {
+namespace {
+
+constexpr int kDrainMs = 2000;
+
+std::uint64_t now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
+         static_cast<std::uint64_t>(now.tv_nsec) / 1000000;
+}
+
+}  // namespace
+
+// SIGTERM, SIGINT and SIGHUP end the partition in order.
+class Monitor::Signals final : public EventHandler {
+ public:
+  static Result<std::unique_ptr<Signals>> create(EventLoop& loop, Monitor& monitor) {
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGHUP);
+    if (::pthread_sigmask(SIG_BLOCK, &mask, nullptr) != 0) return os_error("cannot block signals");
+    Fd fd(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!fd.valid()) return os_error("cannot receive signals");
+    std::unique_ptr<Signals> signals(new Signals(monitor, std::move(fd)));
+    signals->watch_ = TRY(Watch::create(loop, signals->fd_.get(), EPOLLIN, *signals));
+    return signals;
+  }
+
+  void on_ready(std::uint32_t) override {
+    signalfd_siginfo info;
+    if (::read(fd_.get(), &info, sizeof info) != sizeof info) return;
+    log_info("signal", {{"number", info.ssi_signo}});
+    monitor_.request_stop();
+  }
+
+ private:
+  Signals(Monitor& monitor, Fd fd) : monitor_(monitor), fd_(std::move(fd)) {}
+
+  Monitor& monitor_;
+  Fd fd_;
+  Watch watch_;
+};
+
+// Looks now and then whether a vCPU has been in KVM_RUN all the time, and gets it out: some guests
+// can make the kernel loop there.
+class Monitor::Watchdog final : public EventHandler {
+ public:
+  static Result<std::unique_ptr<Watchdog>> create(EventLoop& loop, Monitor& monitor,
+                                                  unsigned period_ms) {
+    Fd fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!fd.valid()) return os_error("cannot create the watchdog's timer");
+    const timespec period{period_ms / 1000, static_cast<long>(period_ms % 1000) * 1000000};
+    const itimerspec timer{period, period};
+    if (::timerfd_settime(fd.get(), 0, &timer, nullptr) != 0) {
+      return os_error("cannot set the watchdog's timer");
+    }
+    std::unique_ptr<Watchdog> watchdog(new Watchdog(monitor, std::move(fd)));
+    watchdog->watch_ = TRY(Watch::create(loop, watchdog->fd_.get(), EPOLLIN, *watchdog));
+    return watchdog;
+  }
+
+  void on_ready(std::uint32_t) override {
+    drain_event(fd_.get());
+    if (monitor_.partition_ != nullptr) monitor_.partition_->vcpus().kick_idle_and_stuck();
+  }
+
+ private:
+  Watchdog(Monitor& monitor, Fd fd) : monitor_(monitor), fd_(std::move(fd)) {}
+
+  Monitor& monitor_;
+  Fd fd_;
+  Watch watch_;
+};
+
+Result<std::unique_ptr<Monitor>> Monitor::create(const LaunchSpec& spec) {
+  std::unique_ptr<Monitor> monitor(new Monitor(spec));
+  TRY(monitor->open());
+  return monitor;
+}
+
+Monitor::Monitor(const LaunchSpec& spec) : spec_(spec) {}
+
+Monitor::~Monitor() = default;
+
+Result<void> Monitor::open() {
+  started_ms_ = now_ms();
+  ready_ = Fd(spec_.ready_fd);
+  loop_ = TRY(EventLoop::create());
+  signals_ = TRY(Signals::create(*loop_, *this));
+  TRY(kvm::install_kick_signal());
+  kvm_ = std::make_unique<kvm::System>(TRY(kvm::System::open()));
+  console_ = TRY(ConsoleHub::create(*loop_, spec_.console, [this] { request_stop(); }));
+  if (spec_.control_fd >= 0) {
+    control_ = TRY(ControlServer::create(*loop_, {.name = spec_.name,
+                                                  .listener = Fd(spec_.control_fd),
+                                                  .handler = *this,
+                                                  .console = *console_}));
+  }
+  if (spec_.watchdog_ms > 0) watchdog_ = TRY(Watchdog::create(*loop_, *this, spec_.watchdog_ms));
+  return {};
+}
+
+Result<Outcome> Monitor::run() {
+  while (true) {
+    const Outcome outcome = TRY(run_once());
+    log_info("partition_ended", {{"name", spec_.name}, {"outcome", to_string(outcome)}});
+    if (outcome != Outcome::kReset || spec_.on_reboot != OnReboot::kRestart) return outcome;
+    ++reboots_;
+  }
+}
+
+Result<Outcome> Monitor::run_once() {
+  partition_ = TRY(Partition::create(spec_, {*kvm_, *loop_, *console_}));
+  partition_->run();
+  announce_ready();
+  Result<void> looped = loop_->run();
+  pause_.reset();
+  const std::optional<Outcome> outcome = partition_->outcome();
+  if (spec_.has_debug("exit-stats")) {
+    log_event(LogLevel::kError, "exit_stats", {{"exits", partition_->vcpus().exit_count()}});
+  }
+  partition_.reset();  // the vCPUs have stopped, the devices are quiet
+  console_->drain(kDrainMs);
+  TRY(std::move(looped));
+  return outcome.value_or(Outcome::kFailed);
+}
+
+// The starter waits for this byte, or for the descriptor to close without it.
+void Monitor::announce_ready() {
+  if (!ready_.valid()) return;
+  const char byte = 1;
+  [[maybe_unused]] auto written = ::write(ready_.get(), &byte, 1);
+  ready_.reset();
+}
+
+PartitionStatus Monitor::status() {
+  PartitionStatus status;
+  status.state = partition_ == nullptr               ? PartitionState::kStarting
+                 : partition_->outcome().has_value() ? PartitionState::kStopping
+                 : pause_.has_value()                ? PartitionState::kPaused
+                                                     : PartitionState::kRunning;
+  status.cpus = spec_.cpus;
+  status.memory_bytes = spec_.memory_bytes;
+  status.uptime_ms = now_ms() - started_ms_;
+  status.reboots = reboots_;
+  return status;
+}
+
+Result<void> Monitor::request_power_button() {
+  if (partition_ == nullptr) return Error{Errc::kBusy, 0, "the partition is being started"};
+  partition_->chipset().press_power_button();
+  return {};
+}
+
+void Monitor::request_stop() {
+  if (partition_ != nullptr) partition_->finish(Outcome::kStopped);
+}
+
+Result<void> Monitor::pause() {
+  if (partition_ == nullptr) return Error{Errc::kBusy, 0, "the partition is being started"};
+  if (pause_.has_value()) return Error{Errc::kExists, 0, "the partition is paused already"};
+  pause_.emplace(partition_->pause());
+  return {};
+}
+
+Result<void> Monitor::resume() {
+  if (!pause_.has_value()) return Error{Errc::kNotFound, 0, "the partition is not paused"};
+  pause_.reset();
+  return {};
+}
+
+}  // namespace bulkhead

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "devices/bus.h"
+#include "devices/console_backend.h"
+#include "devices/interrupts.h"
+#include "devices/pci/root.h"
+#include "devices/power_events.h"
+#include "devices/pvpanic.h"
+#include "devices/virtio/balloon.h"
+#include "devices/virtio/device.h"
+#include "devices/virtio/pci_transport.h"
+#include "mem/dma_space.h"
+#include "vmm/launch_spec.h"
+
+namespace bulkhead {
+
+// The PCI bus of a partition with everything that its specification asks for. Each device gets a
+// DmaSpace of its own: nothing else leads it to memory.
+class PciDevices {
+ public:
+  struct Wiring {
+    GuestMemory& memory;
+    EventLoop& loop;
+    MsiController& irqs;
+    DoorbellController& doorbells;
+    Bus& mmio;
+    ConsoleBackend& console;
+    PowerEvents& power;
+  };
+
+  // Duplicates the descriptors of the specification, so that a later start finds them open.
+  static Result<std::unique_ptr<PciDevices>> create(const LaunchSpec& spec, const Wiring& wiring);
+  ~PciDevices();
+
+  // See PciRoot::show_config_pages().
+  Result<std::vector<PciRoot::ConfigPage>> show_config_pages() { return root_.show_config_pages(); }
+
+ private:
+  struct VirtioSlot;
+
+  explicit PciDevices(const Wiring& wiring);
+  Result<void> add_storage(const LaunchSpec& spec);
+  Result<void> add_network(const LaunchSpec& spec);
+  Result<void> add_helpers(const LaunchSpec& spec);
+  Result<void> place(const LaunchSpec& spec);
+  // `create` makes a device from its DmaSpace.
+  template <class Create>
+  Result<void> add_virtio(Create&& create);
+
+  const Wiring wiring_;
+  PciRoot root_;
+  Pvpanic pvpanic_;
+  std::vector<std::unique_ptr<VirtioSlot>> slots_;
+};
+
+}  // namespace bulkhead
