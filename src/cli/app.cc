@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/app.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "cli/commands.h"
+#include "cli/config_file.h"
+#include "cli/error.h"
+#include "cli/run_options.h"
+
+namespace bulkhead::cli {
+namespace {
+
+constexpr const char* kRunExamples =
+    "Sizes are binary: K, M, G, T. The default kernel parameters are\n"
+    "  console=hvc0 reboot=panic_warm panic=-1\n"
+    "and root=/dev/vda when there is one --disk and no --initrd.\n"
+    "\n"
+    "On a terminal: Ctrl-A x ends the partition, Ctrl-A h helps, Ctrl-A Ctrl-A is a Ctrl-A.\n"
+    "\n"
+    "Exit status:\n"
+    "  0 the guest powered off      10 it rebooted (--on-reboot exit)   11 kernel panic\n"
+    "  1 the monitor or host failed 12 triple fault                     13 stopped by the monitor\n"
+    "  2 usage or configuration     128+n ended by signal n\n"
+    "\n"
+    "Examples:\n"
+    "  bulkhead run --kernel /boot/vmlinuz-6.12 --initrd /boot/initrd.img-6.12 \\\n"
+    "      --disk debian.img --memory 1G --cpus 2 --cmdline 'root=/dev/vda1'\n"
+    "  bulkhead run --kernel vmlinux --disk root.img,ro --net passt,tcp=2222:22\n"
+    "  bulkhead run --config web.toml --name web --detach\n";
+
+constexpr const char* kPsExamples = "Example:\n  bulkhead ps --json\n";
+constexpr const char* kStopExamples =
+    "Presses the guest's power button and waits; a guest that does not power off in time is\n"
+    "ended from outside. Exit status: 0 it has ended, 1 it was not running, 2 usage.\n\n"
+    "Examples:\n  bulkhead stop web\n  bulkhead stop web --timeout 120\n  bulkhead stop web "
+    "--force\n";
+constexpr const char* kConsoleExamples =
+    "Shows the last 64 KiB of output, then what follows. Ctrl-A x leaves; the partition goes "
+    "on.\n\n"
+    "Example:\n  bulkhead console web\n";
+constexpr const char* kDoctorExamples = "Example:\n  bulkhead doctor --json\n";
+constexpr const char* kMainFooter =
+    "'bulkhead COMMAND --help' explains a command. Exit status: 0 done, 1 failed, 2 wrong "
+    "usage.\n\n"
+    "Example:\n  bulkhead run --kernel /boot/vmlinuz-6.12 --initrd /boot/initrd.img-6.12\n";
+
+struct Choices {
+  RunOptions run;
+  std::string config;
+  StopOptions stop;
+  std::string console_name;
+  bool ps_json = false;
+  bool doctor_json = false;
+};
+
+CLI::App* add_run(CLI::App& app, Choices& choices) {
+  CLI::App* run = app.add_subcommand("run", "Run a partition: a virtual machine of its own");
+  for (const OptionInfo& option : run_option_table()) {
+    const std::string flag = "--" + std::string(option.key);
+    const std::string help(option.help);
+    if (option.flag != nullptr) {
+      run->add_flag(flag, choices.run.*option.flag, help);
+      continue;
+    }
+    CLI::Option* added =
+        option.list != nullptr
+            ? run->add_option(flag, choices.run.*option.list, help)->allow_extra_args(false)
+            : run->add_option(flag, choices.run.*option.text, help);
+    added->option_text(std::string(option.placeholder));
+  }
+  run->add_option("--config", choices.config,
+                  "TOML file with any of these options; the command line wins")
+      ->option_text("FILE");
+  run->footer(kRunExamples);
+  return run;
+}
+
+int run_with_config(const Choices& choices) {
+  if (choices.config.empty()) return run_command(choices.run);
+  return run_command(merge(choices.run, read_config_file(choices.config)));
+}
+
+void add_others(CLI::App& app, Choices& choices) {
+  CLI::App* ps = app.add_subcommand("ps", "List running partitions");
+  ps->add_flag("--json", choices.ps_json, "as a JSON array");
+  ps->footer(kPsExamples);
+
+  CLI::App* stop = app.add_subcommand("stop", "End a partition");
+  stop->add_option("NAME", choices.stop.name, "the partition")->required();
+  stop->add_flag("--force", choices.stop.force, "do not ask the guest");
+  stop->add_option("--timeout", choices.stop.timeout_s, "seconds the guest is given (default 30)")
+      ->check(CLI::Range(0, 86400))
+      ->option_text("SECONDS");
+  stop->footer(kStopExamples);
+
+  CLI::App* console = app.add_subcommand("console", "Attach to a partition's console");
+  console->add_option("NAME", choices.console_name, "the partition")->required();
+  console->footer(kConsoleExamples);
+
+  CLI::App* doctor = app.add_subcommand("doctor", "Say what this machine can do");
+  doctor->add_flag("--json", choices.doctor_json, "as a JSON object");
+  doctor->footer(kDoctorExamples);
+
+  app.add_subcommand("lab", "Run commands in a software host with KVM: lab run, lab setup");
+  app.add_subcommand("version", "Print the version");
+}
+
+int dispatch(CLI::App& app, const Choices& choices) {
+  const std::string chosen = app.get_subcommands().front()->get_name();
+  if (chosen == "run") return run_with_config(choices);
+  if (chosen == "ps") return ps_command(choices.ps_json);
+  if (chosen == "stop") return stop_command(choices.stop);
+  if (chosen == "console") return console_command(choices.console_name);
+  if (chosen == "doctor") return doctor_command(choices.doctor_json);
+  std::printf("bulkhead %s\n", BULKHEAD_VERSION);
+  return kExitOk;
+}
+
+bool is_command(const CLI::App& app, std::string_view word) {
+  const auto named = [word](const CLI::App* command) { return command->get_name() == word; };
+  return word.starts_with('-') || !app.get_subcommands(named).empty();
+}
+
+// CLI11's messages may have several lines.
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+int parse_and_run(int argc, char** argv) {
+  if (argc >= 2 && std::string_view(argv[1]) == "lab") return lab_command(argc - 2, argv + 2);
+  CLI::App app("Bulkhead runs each virtual machine in a memory partition of its own.", "bulkhead");
+  app.set_version_flag("--version", std::string("bulkhead ") + BULKHEAD_VERSION);
+  app.require_subcommand(1);
+  app.footer(kMainFooter);
+  Choices choices;
+  add_run(app, choices);
+  add_others(app, choices);
+  if (argc >= 2 && !is_command(app, argv[1])) {
+    throw UsageError("there is no command '" + std::string(argv[1]) + "'; see 'bulkhead --help'");
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    return app.exit(wanted);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(first_line(error.what()) + "; see 'bulkhead --help'");
+  }
+  return dispatch(app, choices);
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const UsageError& error) {
+    print_error(error.what());
+    return kExitUsage;
+  } catch (const std::exception& error) {
+    print_error(error.what());
+    return kExitHost;
+  }
+}
+
+}  // namespace bulkhead::cli

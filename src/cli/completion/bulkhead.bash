@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for bulkhead: source it, or install it as
+# /usr/share/bash-completion/completions/bulkhead.
+
+_bulkhead_names() {
+  bulkhead ps --json 2>/dev/null | sed -n 's/.*"name": "\([^"]*\)".*/\1/p'
+}
+
+_bulkhead_words() {
+  mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
+}
+
+_bulkhead_run() {
+  local word=$1 previous=$2
+  case $previous in
+    --kernel | --initrd | --disk | --config | --vsock)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      ;;
+    --backing) _bulkhead_words "memfd hugetlb" "$word" ;;
+    --on-reboot) _bulkhead_words "restart exit" "$word" ;;
+    --unpack) _bulkhead_words "auto never" "$word" ;;
+    --net) _bulkhead_words "passt tap= none" "$word" ;;
+    --debug) _bulkhead_words "exit-stats" "$word" ;;
+    --memory | --cpus | --cmdline | --name | --watchdog-ms) ;;
+    *) _bulkhead_words "--kernel --initrd --disk --memory --cpus --net \
+      --vsock --cmdline --cmdline-raw --name --detach --backing \
+      --lock-memory --on-reboot --unpack --no-balloon --no-rng --watchdog-ms \
+      --verbose --debug \
+      --config --help" "$word" ;;
+  esac
+}
+
+_bulkhead() {
+  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  if ((COMP_CWORD == 1)); then
+    _bulkhead_words "run ps stop console doctor lab version --help --version" "$word"
+    return
+  fi
+  case ${COMP_WORDS[1]} in
+    run) _bulkhead_run "$word" "$previous" ;;
+    stop) _bulkhead_words "$(_bulkhead_names) --force --timeout --help" "$word" ;;
+    console) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
+    ps | doctor) _bulkhead_words "--json --help" "$word" ;;
+    lab) if ((COMP_CWORD == 2)); then _bulkhead_words "run setup --help" "$word"; fi ;;
+  esac
+}
+
+complete -F _bulkhead bulkhead

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/control_client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <sstream>
+
+#include "cli/error.h"
+
+namespace bulkhead::cli {
+namespace {
+
+constexpr int kAnswerMs = 3000;
+constexpr std::size_t kMaxAnswer = 1024;
+
+bool readable(const Fd& fd, int timeout_ms) {
+  pollfd ready{fd.get(), POLLIN, 0};
+  int count = 0;
+  do {
+    count = ::poll(&ready, 1, timeout_ms);
+  } while (count < 0 && errno == EINTR);
+  return count == 1;
+}
+
+}  // namespace
+
+ControlClient::ControlClient(const RuntimeDir& runtime, const std::string& name)
+    : name_(name), connection_(connect_control(runtime, name)) {}
+
+std::string ControlClient::ask(const std::string& request) {
+  const std::string line = request + "\n";
+  const ssize_t sent = ::send(connection_.get(), line.data(), line.size(), MSG_NOSIGNAL);
+  std::string answer = sent == static_cast<ssize_t>(line.size()) ? read_line() : "";
+  if (answer == "ok") return "";
+  if (answer.starts_with("ok ")) return answer.substr(3);
+  if (answer.starts_with("error ")) {
+    throw HostError("partition '" + name_ + "' refuses to " + request + ": " + answer.substr(6));
+  }
+  throw HostError("partition '" + name_ + "' does not answer; try again, or use 'bulkhead stop " +
+                  "--force " + name_ + "'");
+}
+
+// Byte by byte: what follows the line of a console connection is not ours to buffer.
+std::string ControlClient::read_line() {
+  std::string line;
+  char c = 0;
+  while (line.size() < kMaxAnswer && readable(connection_, kAnswerMs) &&
+         ::recv(connection_.get(), &c, 1, 0) == 1) {
+    if (c == '\n') return line;
+    line.push_back(c);
+  }
+  return "";
+}
+
+bool ControlClient::wait_for_end(int timeout_ms) {
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0 || !readable(connection_, static_cast<int>(left))) return false;
+    char discarded[256];
+    if (::recv(connection_.get(), discarded, sizeof discarded, 0) <= 0) return true;
+  }
+}
+
+std::map<std::string, std::string> parse_status(const std::string& answer) {
+  std::map<std::string, std::string> fields;
+  std::istringstream words(answer);
+  for (std::string word; words >> word;) {
+    const std::size_t equals = word.find('=');
+    if (equals != std::string::npos) fields[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return fields;
+}
+
+}  // namespace bulkhead::cli

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/fd.h"
+#include "cli/runtime_dir.h"
+
+namespace bulkhead::cli {
+
+// One conversation with a partition's control socket (docs/formats/control.md).
+class ControlClient {
+ public:
+  // Throws HostError when no such partition is running, or it does not answer.
+  ControlClient(const RuntimeDir& runtime, const std::string& name);
+
+  // Sends a request and returns what follows "ok". Throws HostError for "error ..." or silence.
+  std::string ask(const std::string& request);
+  // Whether the partition closed the connection, that is, ended, in time.
+  bool wait_for_end(int timeout_ms);
+  // The connection, after "console" was answered.
+  Fd take() { return std::move(connection_); }
+
+ private:
+  std::string read_line();
+
+  std::string name_;
+  Fd connection_;
+};
+
+// The key=value words of an answer.
+std::map<std::string, std::string> parse_status(const std::string& answer);
+
+}  // namespace bulkhead::cli

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/partition_config.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "cli/error.h"
+#include "cli/option_values.h"
+
+namespace bulkhead::cli {
+namespace {
+
+// hvc0 costs the fewest exits. A panic must end the partition and be told from a reboot: the kernel
+// then writes 0x1234 to physical 0x472, which the monitor looks at (arch/x86/kernel/reboot.c).
+constexpr std::string_view kDefaultParameters = "console=hvc0 reboot=panic_warm panic=-1";
+
+bool has_parameter(const std::string& command_line, std::string_view prefix) {
+  std::istringstream words(command_line);
+  for (std::string word; words >> word;) {
+    if (word.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+// A kernel without an initrd needs to be told its root; with one disk there is no doubt.
+std::string root_parameter(const PartitionConfig& config, const std::string& text) {
+  if (config.disks.size() != 1 || !config.initrd.empty() || has_parameter(text, "root=")) return "";
+  return config.disks[0].read_only ? " root=/dev/vda ro" : " root=/dev/vda rw";
+}
+
+std::string make_command_line(const PartitionConfig& config, const RunOptions& options) {
+  const std::string text = options.cmdline.value_or("");
+  if (std::any_of(text.begin(), text.end(),
+                  [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; })) {
+    throw UsageError("--cmdline contains a control character; put all parameters on one line");
+  }
+  std::string line = text;
+  if (!options.cmdline_raw) {
+    line = std::string(kDefaultParameters) + root_parameter(config, text);
+    if (!text.empty()) line += " " + text;
+  }
+  if (line.size() > kMaxCommandLine) {
+    throw UsageError("the kernel command line is " + std::to_string(line.size()) +
+                     " bytes long, the kernel takes " + std::to_string(kMaxCommandLine) +
+                     "; shorten --cmdline");
+  }
+  return line;
+}
+
+std::uint64_t checked_memory(const std::string& text) {
+  const std::uint64_t bytes = parse_size("--memory", text);
+  if (bytes < kMinMemoryBytes) {
+    throw UsageError("--memory " + text + " is too little; a partition needs at least 64M");
+  }
+  if (bytes > kMaxMemoryBytes) {
+    throw UsageError("--memory " + text + " is too much; a partition has at most 1024G");
+  }
+  if (bytes % kMemoryUnit != 0) {
+    throw UsageError("--memory " + text + " is not a multiple of 2 MiB; round it");
+  }
+  return bytes;
+}
+
+void check_name(const std::string& name) {
+  if (is_valid_partition_name(name)) return;
+  throw UsageError("'" + name +
+                   "' is not a partition name; use 1 to 63 letters, digits, '-', '_' " +
+                   "and '.', not beginning with '-' or '.'");
+}
+
+void set_devices(PartitionConfig& config, const RunOptions& options) {
+  for (const std::string& disk : options.disks) config.disks.push_back(parse_disk(disk));
+  for (const std::string& net : options.nets) {
+    if (auto request = parse_net(net)) config.nets.push_back(std::move(*request));
+  }
+  if (options.vsock) config.vsock = parse_vsock(*options.vsock);
+  if (config.disks.size() > kMaxDisks)
+    throw UsageError("too many disks; a partition has at most 8");
+  if (config.nets.size() > kMaxNets) {
+    throw UsageError("too many network interfaces; a partition has at most 4");
+  }
+}
+
+void set_debug(PartitionConfig& config, const RunOptions& options) {
+  for (const std::string& knob : options.debug) {
+    if (!is_debug_knob(knob)) {
+      throw UsageError("--debug has no knob '" + knob + "'; see bulkhead run --help");
+    }
+    if (std::find(config.debug.begin(), config.debug.end(), knob) == config.debug.end()) {
+      config.debug.push_back(knob);
+    }
+  }
+}
+
+}  // namespace
+
+PartitionConfig understand(const RunOptions& options) {
+  if (!options.kernel || options.kernel->empty()) {
+    throw UsageError("no kernel given; name one with --kernel FILE (see bulkhead run --help)");
+  }
+  PartitionConfig config;
+  config.kernel = *options.kernel;
+  config.initrd = options.initrd.value_or("");
+  config.name = options.name.value_or("");
+  if (options.name) check_name(config.name);
+  if (options.memory) config.memory_bytes = checked_memory(*options.memory);
+  if (options.cpus) config.cpus = parse_number<unsigned>("--cpus", *options.cpus, {1, kMaxCpus});
+  if (options.backing) {
+    config.backing = static_cast<MemoryBacking>(
+        parse_choice("--backing", *options.backing, {"memfd", "hugetlb"}));
+  }
+  if (options.on_reboot) {
+    config.on_reboot =
+        static_cast<OnReboot>(parse_choice("--on-reboot", *options.on_reboot, {"restart", "exit"}));
+  }
+  if (options.unpack) {
+    config.unpack = parse_choice("--unpack", *options.unpack, {"auto", "never"}) == 0;
+  }
+  if (options.watchdog_ms) {
+    config.watchdog_ms =
+        parse_number<unsigned>("--watchdog-ms", *options.watchdog_ms, {0, 3600000});
+  }
+  set_devices(config, options);
+  set_debug(config, options);
+  config.lock_memory = options.lock_memory;
+  config.balloon = !options.no_balloon;
+  config.rng = !options.no_rng;
+  config.detach = options.detach;
+  config.verbose = options.verbose;
+  config.command_line = make_command_line(config, options);
+  return config;
+}
+
+}  // namespace bulkhead::cli

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/error.h"
+#include "cli/launch_files.h"
+#include "cli/launcher.h"
+#include "cli/net_setup.h"
+#include "cli/partition_config.h"
+#include "cli/runtime_dir.h"
+
+namespace bulkhead::cli {
+namespace {
+
+void open_boot_files(Launch& launch, const PartitionConfig& config) {
+  OpenedKernel kernel = open_kernel(config.kernel, config.unpack);
+  if (kernel.needed_bytes > config.memory_bytes) {
+    throw UsageError("kernel '" + config.kernel + "' needs more than " +
+                     std::to_string(config.memory_bytes / kMiB) + " MiB of memory; raise --memory");
+  }
+  launch.spec.kernel_kind = kernel.kind;
+  launch.spec.kernel_fd = keep(launch, std::move(kernel.fd));
+  if (!config.initrd.empty()) {
+    launch.spec.initrd_fd =
+        keep(launch, open_initrd(config.initrd, kernel.needed_bytes, config.memory_bytes));
+  }
+  launch.spec.command_line = config.command_line;
+}
+
+void open_disks(Launch& launch, const PartitionConfig& config) {
+  for (const DiskRequest& request : config.disks) {
+    launch.spec.disks.push_back({.fd = keep(launch, open_disk(request)),
+                                 .read_only = request.read_only,
+                                 .discard = request.discard && !request.read_only,
+                                 .queues = request.queues,
+                                 .serial = request.serial});
+  }
+}
+
+void open_nets(Launch& launch, const PartitionConfig& config) {
+  for (const NetRequest& request : config.nets) {
+    const std::size_t index = launch.spec.nets.size();
+    const bool tap = request.kind == NetKind::kTap;
+    NetSetup setup = tap ? open_tap(request.tap) : start_passt(request);
+    launch.spec.nets.push_back({.kind = request.kind,
+                                .fd = keep(launch, std::move(setup.fd)),
+                                .mac = request.mac.value_or(make_mac(launch.spec.name, index)),
+                                .mtu = setup.mtu});
+  }
+}
+
+void copy_choices(LaunchSpec& spec, const PartitionConfig& config) {
+  spec.memory_bytes = config.memory_bytes;
+  spec.backing = config.backing;
+  spec.lock_memory = config.lock_memory;
+  spec.cpus = config.cpus;
+  spec.vsock = config.vsock;
+  spec.rng = config.rng;
+  spec.balloon = config.balloon;
+  spec.on_reboot = config.on_reboot;
+  spec.log_level = config.verbose ? LogLevel::kInfo : LogLevel::kWarning;
+  spec.watchdog_ms = config.watchdog_ms;
+  spec.debug = config.debug;
+}
+
+void enter_runtime_dir(Launch& launch, RuntimeEntry entry) {
+  launch.spec.name = entry.name;
+  launch.spec.runtime_dir = entry.path;
+  launch.spec.control_fd = keep(launch, listen_control(entry));
+  launch.spec.runtime_fd = keep(launch, std::move(entry.directory));
+}
+
+// All that the user may have got wrong is found here, before anything is started.
+Launch prepare(const PartitionConfig& config, RuntimeEntry entry) {
+  Launch launch;
+  copy_choices(launch.spec, config);
+  enter_runtime_dir(launch, std::move(entry));
+  open_boot_files(launch, config);
+  open_disks(launch, config);
+  check_memory(config.memory_bytes, config.backing);
+  if (config.vsock) check_vsock(*config.vsock);
+  if (!has_own_monitor()) check_kvm();
+  open_nets(launch, config);
+  return launch;
+}
+
+int start(Launch launch, const RuntimeDir& runtime, bool detach) {
+  if (detach) return launch_detached(std::move(launch), runtime);
+  if (::isatty(STDIN_FILENO) == 0) launch_in_place(std::move(launch));
+  std::fprintf(stderr, "bulkhead: console of '%s'; Ctrl-A x ends the partition, Ctrl-A h helps\n",
+               launch.spec.name.c_str());
+  return launch_on_terminal(std::move(launch), runtime);
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  const PartitionConfig config = understand(options);
+  const RuntimeDir runtime = RuntimeDir::open();
+  RuntimeEntry entry = config.name.empty() ? runtime.claim_any() : runtime.claim(config.name);
+  const std::string name = entry.name;
+  try {
+    return start(prepare(config, std::move(entry)), runtime, config.detach);
+  } catch (...) {
+    runtime.remove_if_dead(name);  // nothing is left behind
+    throw;
+  }
+}
+
+}  // namespace bulkhead::cli
