@@ -201,6 +201,11 @@ OpenedKernel open_kernel(const std::string& path, bool unpack) {
   if (kernel.kind != KernelKind::kBzImage || !unpack) return kernel;
   auto unpacked = boot::unpack_cached(kernel.fd.get(), {});
   if (unpacked) return probe(std::move(*unpacked), path);
+  // Packed, it would only stop without a word in its own decompressor.
+  if (unpacked.error().code == Errc::kMalformed || unpacked.error().code == Errc::kTruncated) {
+    throw UsageError("kernel " + quoted(path) + ": " + unpacked.error().what +
+                     "; check where it came from, or start it packed: --unpack never");
+  }
   print_error("kernel " + quoted(path) + " is started packed, which is slower: " +
               unpacked.error().what + " (--unpack never says nothing)");
   return kernel;
@@ -252,7 +257,16 @@ void check_vsock(const VsockSpec& vsock) {
 
 void check_kvm() {
   auto kvm = Fd::open("/dev/kvm", O_RDWR);
-  if (kvm) return;
+  if (kvm) {
+    const bool hardware =
+        ::access("/sys/module/kvm_intel", F_OK) == 0 || ::access("/sys/module/kvm_amd", F_OK) == 0;
+    if (!hardware) {
+      print_error(
+          "no VT-x or AMD-V is behind this /dev/kvm: stock guests fail or crawl; see "
+          "'bulkhead doctor', or use the lab: bulkhead lab run -- COMMAND");
+    }
+    return;
+  }
   switch (kvm.error().os_errno) {
     case ENOENT:
     case ENODEV:

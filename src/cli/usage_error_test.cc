@@ -74,7 +74,9 @@ TEST_F(UsageErrors, Disks) {
   expect_run_error({"--disk", path("odd")}, {"1000 bytes", "multiple of 512", "truncate -s %512"});
   make_image("empty", 0);
   expect_run_error({"--disk", path("empty")}, {"is empty", "truncate"});
-  write_file("q.qcow2", std::string("QFI\xfb\0\0\0\3", 8) + std::string(1016, '\0'));
+  std::string qcow2("QFI\xfb\0\0\0\3", 8);
+  qcow2.resize(1024);
+  write_file("q.qcow2", qcow2);
   expect_run_error({"--disk", path("q.qcow2")}, {"qcow2", "qemu-img convert -O raw"});
   make_image("fifo-free", 512);
   ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);

@@ -221,7 +221,9 @@ TEST_F(ConsoleHubTest, TheUserCanQuitAGuestThatDoesNotListen) {
 
 TEST_F(ConsoleHubTest, ClientsGetTheHistoryAndTypeToo) {
   start({});
-  guest_writes(std::string(300000, 'o') + "recent");
+  std::string output(300000, 'o');
+  output += "recent";
+  guest_writes(output);
   settle();
   Pair client = socket_pair();
   ASSERT_TRUE(hub_->attach_client(std::move(client.theirs)));

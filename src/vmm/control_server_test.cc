@@ -133,8 +133,9 @@ TEST_F(ControlServerTest, AnOverlongLineEndsTheConnection) {
             "error malformed the request is too long\n");
   EXPECT_EQ(receive(client), "<closed>");
   const Fd exact = connect();
-  EXPECT_EQ(ask(exact, std::string(ControlServer::kMaxLine - 1, 'x') + "\n"),
-            "error malformed no such request\n");
+  std::string line(ControlServer::kMaxLine - 1, 'x');
+  line += '\n';
+  EXPECT_EQ(ask(exact, line), "error malformed no such request\n");
 }
 
 TEST_F(ControlServerTest, AClientThatDoesNotReadIsDropped) {

@@ -8,12 +8,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <iterator>
+
 #include "base/log.h"
 
 namespace bulkhead {
 namespace {
 
 constexpr int kDrainMs = 2000;
+
+// In the order of kvm::Exit's alternatives.
+void log_exit_counts(const VcpuGroup::ExitCounts& counts) {
+  constexpr const char* kNames[] = {
+      "port_out",     "port_in",      "mmio_read",      "mmio_write",   "halt",
+      "triple_fault", "system_event", "cannot_emulate", "kvm_internal", "entry_failed",
+      "memory_fault", "interrupted",  "unknown"};
+  static_assert(std::size(kNames) == std::tuple_size_v<VcpuGroup::ExitCounts>);
+  for (std::size_t kind = 0; kind < counts.size(); ++kind) {
+    if (counts[kind] == 0) continue;
+    log_event(LogLevel::kError, "exit_stats", {{"kind", kNames[kind]}, {"count", counts[kind]}});
+  }
+}
 
 std::uint64_t now_ms() {
   timespec now{};
@@ -131,9 +146,7 @@ Result<Outcome> Monitor::run_once() {
   Result<void> looped = loop_->run();
   pause_.reset();
   const std::optional<Outcome> outcome = partition_->outcome();
-  if (spec_.has_debug("exit-stats")) {
-    log_event(LogLevel::kError, "exit_stats", {{"exits", partition_->vcpus().exit_count()}});
-  }
+  if (spec_.has_debug("exit-stats")) log_exit_counts(partition_->vcpus().exit_counts());
   partition_.reset();  // the vCPUs have stopped, the devices are quiet
   console_->drain(kDrainMs);
   TRY(std::move(looped));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -57,8 +59,9 @@ class VcpuGroup {
   // Only with the vCPUs paused, or before run().
   kvm::Vcpu& vcpu(const VcpuPause&, std::size_t index);
   std::size_t size() const { return runners_.size(); }
-  // Exits to the monitor so far, all vCPUs together.
-  std::uint64_t exit_count() const;
+  // Exits to the monitor so far, all vCPUs together, by kind: indices are kvm::Exit's.
+  using ExitCounts = std::array<std::uint64_t, std::variant_size_v<kvm::Exit>>;
+  ExitCounts exit_counts() const;
 
  private:
   friend class VcpuPause;
