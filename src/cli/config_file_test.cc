@@ -85,6 +85,15 @@ TEST(ConfigFile, IsBounded) {
   EXPECT_NE(message_for("disk = " + std::string(20000, '[')), "<no error>");
 }
 
+// The second text is what made toml++ run into undefined behaviour.
+TEST(ConfigFile, LettersBeyondAsciiGoIntoCommentsOrEscapes) {
+  EXPECT_EQ(message_for("# \xc3\xa9t\xc3\xa9\n  # \xe2\x82\xac\nkernel = \"\\u00e9\"\n"),
+            "<no error>");
+  EXPECT_NE(message_for("\xa0\xc5\xa0(").find("web.toml:1: a letter beyond ASCII"),
+            std::string::npos);
+  EXPECT_NE(message_for("cpus = 1\nk\xc3\xa9y = 1\n").find(":2: "), std::string::npos);
+}
+
 TEST(ConfigFile, TruncationNeverBreaksIt) {
   const std::string text = "kernel = \"k\"\ndisk = [\"a\", 'b']\ncpus = 2\nverbose = true\n";
   for (std::size_t length = 0; length <= text.size(); ++length) {
