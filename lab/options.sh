@@ -2,7 +2,7 @@
 # The options of lab/run and their help. Sourced by it, never run.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-memory=2G cpus='' cpu_model=EPYC,-cx16,-xsave timeout=600
+memory=2G cpus='' cpu_model=EPYC,-cx16,-xsave,-avx,-avx2,-fma,-f16c timeout=600
 net=no tpm=no tpm_state='' icount=no verbose=no
 append=() carved=() writable=() read_only=() environment=() extra_args=() command=()
 
@@ -27,7 +27,7 @@ build/ and what --rw names. Input, output, error output and exit status are the 
   --tpm-state DIR    the same, but keep the TPM's state in DIR
   --device ARG       pass -device ARG to QEMU (repeatable)
   --qemu-arg ARG     pass ARG to QEMU (repeatable)
-  --cpu MODEL        QEMU's CPU model (default EPYC,-cx16,-xsave)
+  --cpu MODEL        QEMU's CPU model (default $cpu_model)
   --icount           deterministic: one processor; a second is 10^9 of its instructions
   --timeout SECONDS  end the command after this time (default 600; 0: never)
   --verbose          tell how long things took, and keep the host kernel's log
