@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kRunExamples =
     "Sizes are binary: K, M, G, T. The default kernel parameters are\n"
-    "  console=hvc0 reboot=panic_warm panic=-1\n"
+    "  console=hvc0 noapic reboot=panic_warm panic=-1\n"
     "and root=/dev/vda when there is one --disk and no --initrd.\n"
     "\n"
     "On a terminal: Ctrl-A x ends the partition, Ctrl-A h helps, Ctrl-A Ctrl-A is a Ctrl-A.\n"

@@ -82,7 +82,7 @@ TEST_F(Lifecycle, ChoicesReachTheMonitor) {
   EXPECT_TRUE(got.rng);
   EXPECT_EQ(got.log_level, LogLevel::kInfo);
   EXPECT_FALSE(got.console.escapes);
-  EXPECT_EQ(got.command_line, "console=hvc0 reboot=panic_warm panic=-1 fake.exit=0");
+  EXPECT_EQ(got.command_line, "console=hvc0 noapic reboot=panic_warm panic=-1 fake.exit=0");
 }
 
 TEST_F(Lifecycle, ConsoleThroughPipesAndFiles) {

@@ -98,13 +98,13 @@ TEST(Understand, HasSafeDefaults) {
   EXPECT_TRUE(config.nets.empty());
   EXPECT_TRUE(config.balloon);
   EXPECT_TRUE(config.rng);
-  EXPECT_EQ(config.command_line, "console=hvc0 reboot=panic_warm panic=-1");
+  EXPECT_EQ(config.command_line, "console=hvc0 noapic reboot=panic_warm panic=-1");
 }
 
 TEST(Understand, NamesARootOnlyWhenThereIsNoDoubt) {
   RunOptions options = with_kernel();
   options.disks = {"a.img"};
-  const std::string defaults = "console=hvc0 reboot=panic_warm panic=-1";
+  const std::string defaults = "console=hvc0 noapic reboot=panic_warm panic=-1";
   EXPECT_EQ(understand(options).command_line, defaults + " root=/dev/vda rw");
   options.disks = {"a.img,ro"};
   EXPECT_EQ(understand(options).command_line, defaults + " root=/dev/vda ro");

@@ -34,7 +34,8 @@ enter_lab() {
   work=/run/test console=/run/test/console errors=/run/test/errors status=''
   mkdir -- "$work"
   cd -- "$work" || exit 1
-  : >"$console" >"$errors"
+  : >"$console"
+  : >"$errors"
   cp -- "$bin_dir"/bulkhead* . || exit 1
   bulkhead=$work/bulkhead
   for place in /tmp /var/tmp /root; do
@@ -137,7 +138,7 @@ start_partition() {
 # Waits for the end of what start_partition started; sets status.
 await_end() {
   status=0
-  until_true "${1:-$kBootLimit}" fails kill -0 "$vmm_pid" || kill -KILL "$vmm_pid"
+  until_true "$kBootLimit" fails kill -0 "$vmm_pid" || kill -KILL "$vmm_pid"
   wait "$vmm_pid" || status=$?
   exec 7>&-
 }

@@ -100,13 +100,18 @@ std::vector<std::byte> make_fadt(Gpa facs, Gpa dsdt) {
   return std::move(fadt).finish();
 }
 
+void add_interrupt_override(TableBuilder& madt, std::uint8_t isa_irq, std::uint32_t gsi,
+                            std::uint16_t flags) {
+  madt.add(std::uint8_t{2}).add(std::uint8_t{10}).add(std::uint8_t{0});
+  madt.add(isa_irq).add(gsi).add(flags);
+}
+
 // §5.2.12. The number at the start of each entry is its type, then comes its length.
-// The I/O APIC is there but not announced: setting its 24 pins up costs Linux 900 exits, for three
-// interrupts (serial port, SCI, RTC) that the 8259s deliver as well. Everything else is MSI-X.
 std::vector<std::byte> make_madt(std::uint32_t cpu_count) {
   constexpr std::uint32_t kEnabled = 1;
   constexpr std::uint32_t kPcatCompat = 1;  // there is a pair of 8259, too
   constexpr std::uint32_t kFirstX2Apic = 255;
+  constexpr std::uint16_t kActiveHighLevel = 0x000d;
   TableBuilder madt({.signature = "APIC", .revision = 5});
   madt.add(static_cast<std::uint32_t>(kLocalApicBase.value())).add(kPcatCompat);
   for (std::uint32_t cpu = 0; cpu < cpu_count; ++cpu) {
@@ -118,6 +123,10 @@ std::vector<std::byte> make_madt(std::uint32_t cpu_count) {
       madt.add(cpu).add(kEnabled).add(cpu);
     }
   }
+  madt.add(std::uint8_t{1}).add(std::uint8_t{12}).add(std::uint8_t{0}).add(std::uint8_t{0});
+  madt.add(static_cast<std::uint32_t>(kIoapicBase.value())).add(std::uint32_t{0});
+  add_interrupt_override(madt, 0, 2, 0);  // the PIT, as on every PC
+  add_interrupt_override(madt, acpi_pm::kSciGsi, acpi_pm::kSciGsi, kActiveHighLevel);
   // LINT1 of every local APIC is the NMI.
   madt.add(std::uint8_t{4}).add(std::uint8_t{6}).add(std::uint8_t{0xff});
   madt.add(std::uint16_t{0}).add(std::uint8_t{1});

@@ -115,10 +115,9 @@ TEST(AcpiTables, TheMadtListsProcessorsAndInterrupts) {
     }
     EXPECT_EQ(next_id, cpus);
     EXPECT_EQ(found[0], std::min(cpus, 255U));
-    // The legacy interrupts are the 8259s': no I/O APIC, hence nothing to override.
     EXPECT_EQ(get_le<std::uint32_t>(madt, 40), 1U);  // PCAT_COMPAT
-    EXPECT_EQ(found[1], 0U);
-    EXPECT_EQ(found[2], 0U);
+    EXPECT_EQ(found[1], 1U);
+    EXPECT_EQ(found[2], 2U);
     EXPECT_EQ(found[4], 1U);  // LINT1 is the NMI
   }
 }
