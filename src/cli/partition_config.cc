@@ -12,8 +12,8 @@ namespace {
 
 // hvc0 costs the fewest exits. A panic must end the partition and be told from a reboot: the kernel
 // then writes 0x1234 to physical 0x472, which the monitor looks at (arch/x86/kernel/reboot.c).
-// noapic: the three interrupts that are not MSI-X come by the 8259s, which saves Linux the set-up of
-// 24 I/O APIC pins: 900 exits.
+// noapic: the three interrupts that are not MSI-X come by the 8259s, which saves Linux the set-up
+// of 24 I/O APIC pins: 900 exits.
 constexpr std::string_view kDefaultParameters = "console=hvc0 noapic reboot=panic_warm panic=-1";
 
 bool has_parameter(const std::string& command_line, std::string_view prefix) {
