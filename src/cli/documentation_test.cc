@@ -2,6 +2,7 @@
 // Manual pages and shell completion know every option.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -11,7 +12,7 @@ namespace bulkhead::cli {
 namespace {
 
 std::string read(const std::string& name) {
-  std::ifstream file(std::string(BULKHEAD_SOURCE_DIR) + "/" + name);
+  std::ifstream file(std::filesystem::path(BULKHEAD_SOURCE_DIR) / name);
   EXPECT_TRUE(file.good()) << name;
   std::stringstream text;
   text << file.rdbuf();
