@@ -22,6 +22,7 @@ struct EngineFaults {
   bool hold = false;                             // results stay away until cancel()
   // The result of a command that is not to be done at all.
   std::function<std::optional<std::int32_t>(const IoCommand&)> refuse = {};
+  std::function<void()> before_reap = {};
   std::size_t pushed = 0;
   std::size_t cancels = 0;
 };
@@ -47,6 +48,7 @@ class FaultEngine : public IoEngine {
   }
   void submit() override { inner_->submit(); }
   std::size_t reap(std::span<IoResult> out) override {
+    if (faults_->before_reap) faults_->before_reap();
     std::size_t count = 0;
     while (!faults_->hold && !own_.empty() && count < out.size()) {
       out[count++] = own_.back();

@@ -69,7 +69,8 @@ Result<void> PciDevices::add_storage(const LaunchSpec& spec) {
     BlockOptions options{.file = TRY(duplicate(disk.fd)),
                          .read_only = disk.read_only,
                          .id = disk.serial,
-                         .queues = static_cast<std::uint16_t>(disk.queues)};
+                         .queues = static_cast<std::uint16_t>(disk.queues),
+                         .discard = disk.discard};
     TRY(add_virtio([&](DmaSpace& space) {
       return VirtioBlock::create(std::move(options), space, wiring_.loop);
     }));

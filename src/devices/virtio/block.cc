@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "devices/virtio/block.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -14,6 +15,8 @@ namespace {
 
 constexpr std::uint16_t kStateVersion = 1;
 constexpr std::size_t kBatch = 32;
+// A pass is charged at least this much, so that lingering ends and other devices get their turn.
+constexpr std::uint32_t kPassCost = 16;
 
 virtio::BlockConfig make_config(const BlockDisk& disk, std::uint16_t queues) {
   const BlockLimits& limits = disk.limits();
@@ -52,6 +55,7 @@ VirtioBlock::VirtioBlock(BlockDisk disk, const BlockOptions& options, const DmaS
     : space_(space),
       disk_(std::move(disk)),
       id_(options.id),
+      linger_(options.linger),
       queue_sizes_(options.queues, kMaxQueueSize),
       config_(make_config(disk_, options.queues)),
       pool_(std::move(pool)) {}
@@ -68,6 +72,7 @@ Result<std::unique_ptr<VirtioBlock>> VirtioBlock::create(BlockOptions options,
   }
   BlockDisk disk = TRY(BlockDisk::create({.file = std::move(options.file),
                                           .read_only = options.read_only,
+                                          .discard = options.discard,
                                           .logical_block = options.block_size}));
   RequestPool pool = TRY(RequestPool::create());
   std::unique_ptr<VirtioBlock> device(
@@ -182,7 +187,9 @@ Result<void> VirtioBlock::serve_waiting() {
 }
 
 Result<void> VirtioBlock::process_queue(std::uint16_t queue_index) {
+  lingers_ = Clock::now() - idle_since_ < linger_;
   const Result<void> served = serve(queue_index);
+  idle_since_ = Clock::now();
   if (!served) broken_ = true;
   return served;
 }
@@ -200,15 +207,28 @@ Result<void> VirtioBlock::serve(std::uint16_t queue_index) {
     const std::uint32_t taken = TRY(take_requests(queue_index, budget));
     // Many are done by then: what the page cache holds is read within the submission.
     TRY(complete());
-    budget -= std::max(taken, 1U);
+    budget -= std::min(budget, std::max(taken, kPassCost));
     if (pool_.empty()) break;
-    more = TRY(queue.enable_doorbell());
+    more = TRY(linger(queue)) || TRY(queue.enable_doorbell());
   }
   if (!more) return {};
   waiting_ |= bit(queue_index);
   // With the pool empty, completions are what brings us back.
   if (!pool_.empty()) signal_event(again_.get());
   return {};
+}
+
+// A driver whose doorbell came soon after we were done will have its next request soon, too:
+// looking for it a little longer spares the doorbell. Yielding lets the guest have this processor.
+Result<bool> VirtioBlock::linger(const VirtQueue& queue) {
+  const auto deadline = Clock::now() + linger_;
+  while (lingers_) {
+    if (TRY(queue.pending()) != 0) return true;
+    lingers_ = Clock::now() < deadline;
+    ::sched_yield();
+    TRY(complete());
+  }
+  return false;
 }
 
 Result<std::uint32_t> VirtioBlock::take_requests(std::uint16_t queue_index, std::uint32_t budget) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,9 +24,13 @@ namespace bulkhead {
 struct BlockOptions {
   Fd file;  // a regular file or a block device; its locks and flags (O_DIRECT) are the opener's
   bool read_only = false;
-  std::string id = {};                    // what GET_ID answers: at most 20 bytes
-  std::uint16_t queues = 1;               // 1 .. VirtioBlock::kMaxQueues
-  std::uint32_t block_size = 0;           // 512 or 4096; 0: as the host's
+  std::string id = {};           // what GET_ID answers: at most 20 bytes
+  std::uint16_t queues = 1;      // 1 .. VirtioBlock::kMaxQueues
+  std::uint32_t block_size = 0;  // 512 or 4096; 0: as the host's
+  bool discard = true;           // the guest may give the file's space back
+  // How long to look for a busy driver's next request: about what a doorbell costs, with the
+  // guest's exit and the waking of our thread. QEMU's I/O threads poll as long. 0: not at all.
+  std::chrono::microseconds linger{32};
   std::unique_ptr<IoEngine> engine = {};  // instead of the host's best: tests inject faults with it
 };
 
@@ -57,6 +62,8 @@ class VirtioBlock : public VirtioDevice {
   std::size_t in_flight() const { return ring_->in_flight(); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   // Calls a method of the device, with its lock, when a descriptor is ready.
   class Handler : public EventHandler {
    public:
@@ -75,6 +82,8 @@ class VirtioBlock : public VirtioDevice {
   // Takes new requests of a queue, at most about one queue's worth, and completes what it can.
   Result<void> serve(std::uint16_t queue_index);
   Result<std::uint32_t> take_requests(std::uint16_t queue_index, std::uint32_t budget);
+  // Waits a little for the next request, if that is worth while. Returns whether one came.
+  Result<bool> linger(const VirtQueue& queue);
   Result<void> serve_waiting();
   Result<void> on_completions();
   Result<void> on_again();
@@ -98,15 +107,18 @@ class VirtioBlock : public VirtioDevice {
   const DmaSpace& space_;
   BlockDisk disk_;
   const std::string id_;
+  const std::chrono::microseconds linger_;
   const std::vector<std::uint16_t> queue_sizes_;
   const virtio::BlockConfig config_;
   RequestPool pool_;
   std::unique_ptr<IoRing> ring_;
   std::optional<VirtioActivation> active_;
-  bool durable_ = false;       // the driver cannot flush
-  bool broken_ = false;        // the driver broke the protocol: nothing more until a reset
-  std::uint32_t waiting_ = 0;  // queues that may hold more requests, as bits
-  std::uint32_t used_ = 0;     // queues with requests given back since the last interrupt
+  bool durable_ = false;          // the driver cannot flush
+  bool broken_ = false;           // the driver broke the protocol: nothing more until a reset
+  std::uint32_t waiting_ = 0;     // queues that may hold more requests, as bits
+  std::uint32_t used_ = 0;        // queues with requests given back since the last interrupt
+  bool lingers_ = false;          // while the driver is busy
+  Clock::time_point idle_since_;  // when the last doorbell had been answered
   bool punch_works_ = true;
   bool zero_range_works_ = true;
   bool full_ = false;  // the host's file system had no room for the last write

@@ -125,7 +125,7 @@ Result<BlockDisk> BlockDisk::create(Options options) {
     log_warning("block.odd_size", {{"size", size}, {"used", limits.capacity_bytes}});
   }
   limits.read_only = options.read_only;
-  limits.can_discard = !options.read_only && can_punch(fd, status);
+  limits.can_discard = options.discard && !options.read_only && can_punch(fd, status);
   return BlockDisk(std::move(options.file), S_ISBLK(status.st_mode), limits, shape);
 }
 

@@ -27,6 +27,7 @@ class BlockDisk {
   struct Options {
     Fd file;
     bool read_only = false;
+    bool discard = true;              // the guest may give the file's space back
     std::uint32_t logical_block = 0;  // 512 or 4096; 0: as the host's
   };
 

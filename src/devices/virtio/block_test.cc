@@ -243,6 +243,35 @@ TEST_F(BlockTest, ManyRequestsOfOneDoorbellMakeOneInterrupt) {
   EXPECT_TRUE(driver_.doorbell_wanted(0));
 }
 
+// Served: by one doorbell, of requests that each come only after the one before was done, and after
+// the device has looked in vain for a while.
+TEST_F(BlockTest, LooksForTheNextRequestOfABusyDriverButNotForEver) {
+  using namespace std::chrono_literals;
+  const auto served_with = [this](std::chrono::microseconds linger) {
+    BlockOptions busy = faulty();
+    busy.linger = linger;
+    start(std::move(busy), {.queue_size = 256});
+    EXPECT_EQ(read_status(0, 512), kOk);
+    const auto add = [this] {
+      driver_.add(0, {header(virtio::kTypeIn, 0)}, {driver_.allocate(512), status_byte()});
+    };
+    int looked = 0;
+    faults_->before_reap = [&] {
+      looked = device_->in_flight() > 0 ? 0 : looked + 1;
+      if (looked == 20) add();
+    };
+    add();
+    EXPECT_TRUE(driver_.ring(0));
+    faults_->before_reap = nullptr;
+    int served = 0;
+    while (driver_.take_used(0)) ++served;
+    device_.reset();
+    return served;
+  };
+  EXPECT_EQ(served_with(0us), 1);
+  EXPECT_EQ(served_with(10s), 16);  // then the event loop's other devices have their turn
+}
+
 TEST_F(BlockTest, MoreRequestsThanThePoolHoldsAreAllServed) {
   BlockOptions two = options();
   two.queues = 2;
@@ -353,6 +382,16 @@ TEST_F(BlockTest, DiscardsAndZeroesRanges) {
     EXPECT_EQ(file_at((sector + 3) * 512, 1), content_at((sector + 3) * 512, 1));
   }
   EXPECT_EQ(file_size(), kCapacity);
+}
+
+TEST_F(BlockTest, ADiskWithoutDiscardKeepsItsSpace) {
+  BlockOptions kept = options();
+  kept.discard = false;
+  start(std::move(kept));
+  EXPECT_EQ(device_->offered_features() & (virtio::kBlockDiscard | virtio::kBlockWriteZeroes), 0u);
+  EXPECT_EQ(range_status(virtio::kTypeDiscard, {{8, 8, 0}}), kUnsupported);
+  EXPECT_EQ(range_status(virtio::kTypeWriteZeroes, {{8, 8, virtio::kRangeUnmap}}), kUnsupported);
+  EXPECT_EQ(file_at(0, kCapacity), content_);
 }
 
 TEST_F(BlockTest, BadRangesChangeNothing) {

@@ -94,6 +94,11 @@ Result<void> VirtioConsole::process_queue(std::uint16_t queue_index) {
   return {};
 }
 
+// Linux's console writes 16 bytes at a time and spins until they are taken.
+bool VirtioConsole::served_at_exit(std::uint16_t queue_index) const {
+  return queue_index == kTransmit;
+}
+
 Result<void> VirtioConsole::transmit() {
   const bool more = TRY(service_->serve(
       kTransmit, kMaxCallBytes, [&](const DescriptorChain& chain) -> Result<QueueService::Served> {

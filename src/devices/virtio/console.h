@@ -37,6 +37,7 @@ class VirtioConsole final : public VirtioDevice, public ConsoleInput {
   void write_config(std::uint64_t offset, std::span<const std::byte> bytes) override;
   Result<void> activate(const VirtioActivation& activation) override;
   Result<void> process_queue(std::uint16_t queue_index) override;
+  bool served_at_exit(std::uint16_t queue_index) const override;
   void reset() override;
 
   std::size_t receive(std::span<const std::byte> bytes) override;

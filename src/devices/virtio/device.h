@@ -52,9 +52,13 @@ class VirtioDevice : public Stateful {
 
   // DRIVER_OK. Called on a vCPU thread, with the lock.
   virtual Result<void> activate(const VirtioActivation& activation) = 0;
-  // The driver rang the doorbell of a queue. Called on the event loop's thread, with the lock.
-  // Does a bounded amount of work. An error means that the driver broke the protocol.
+  // The driver rang the doorbell of a queue. Called with the lock, on the event loop's thread or,
+  // where served_at_exit() says so, on a vCPU's. Does a bounded amount of work. An error means that
+  // the driver broke the protocol.
   virtual Result<void> process_queue(std::uint16_t queue_index) = 0;
+  // Whether a doorbell makes the vCPU exit and serve the queue itself. It costs the driver more
+  // than waking the event loop, unless it spins until its request is done, as Linux's console does.
+  virtual bool served_at_exit(std::uint16_t /*queue_index*/) const { return false; }
   // Back to the state before activate(). When it returns, the device no longer touches guest
   // memory: requests under way are cancelled or waited for. Called with the lock.
   virtual void reset() = 0;

@@ -63,6 +63,7 @@ class FakeVirtioDevice : public VirtioDevice {
     static_cast<void>(TRY(queue.enable_doorbell()));
     return {};
   }
+  bool served_at_exit(std::uint16_t) const override { return at_exit; }
   void reset() override {
     active_.reset();
     ++resets;
@@ -76,6 +77,7 @@ class FakeVirtioDevice : public VirtioDevice {
 
   std::array<std::byte, 8> config{};
   std::uint64_t features = 0;
+  bool at_exit = false;
   int activations = 0;
   int resets = 0;
   int calls = 0;

@@ -176,11 +176,19 @@ void VirtioPciFunction::write(std::uint64_t offset, std::span<const std::byte> b
     }
     case kNotifyOffset:
       // §4.1.5.2: the address tells the queue, so the value (its index) is not needed.
-      return doorbells_->ring(inside / kNotifyMultiplier);
+      return notify(inside / kNotifyMultiplier);
     case kMsixTableOffset:
       return msix_->write_table(inside, bytes);
     default:
       return;
+  }
+}
+
+void VirtioPciFunction::notify(std::uint64_t queue) {
+  if (queue < queues_.size() && device_.served_at_exit(static_cast<std::uint16_t>(queue))) {
+    on_doorbell(static_cast<std::uint16_t>(queue));
+  } else {
+    doorbells_->ring(queue);
   }
 }
 
@@ -231,7 +239,8 @@ void VirtioPciFunction::deactivate() {
 
 void VirtioPciFunction::place_doorbells() {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
-    const bool wanted = active_ && queues_[i].enabled() && bar_base_;
+    const bool wanted = active_ && queues_[i].enabled() && bar_base_ &&
+                        !device_.served_at_exit(static_cast<std::uint16_t>(i));
     doorbells_->place(i, wanted ? std::optional(*bar_base_ + kNotifyOffset + i * kNotifyMultiplier)
                                 : std::nullopt);
   }

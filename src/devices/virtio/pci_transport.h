@@ -36,7 +36,8 @@ struct VirtioPciWiring {
 // structures lie in BAR 0, each in a page of its own. Interrupts are MSI-X only.
 //
 // Order of locks: PciFunction::config_lock_, VirtioDevice::lock(), Msix. A doorbell's write takes
-// none of them, and the methods of VirtioInterrupts only the last.
+// none of them (the second, where the device serves it at the exit), and the methods of
+// VirtioInterrupts only the last.
 class VirtioPciFunction final : public PciFunction,
                                 private BusDevice,
                                 private VirtioInterrupts,
@@ -72,6 +73,8 @@ class VirtioPciFunction final : public PciFunction,
   // BusDevice: the BAR.
   void read(std::uint64_t offset, std::span<std::byte> bytes) override;
   void write(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  // A doorbell that KVM did not answer.
+  void notify(std::uint64_t queue);
 
   // VirtioInterrupts: for the device, which may hold its lock.
   void queue_used(std::uint16_t queue_index) override;

@@ -191,6 +191,22 @@ TEST_F(VirtioPciTest, ServesARequestWithoutKvmsDoorbells) {
   EXPECT_TRUE(driver.take_used(0));
 }
 
+TEST_F(VirtioPciTest, ServesAtTheExitWhatTheDeviceWantsServedThere) {
+  host.device.at_exit = true;
+  request(0);
+  ring(0);  // before DRIVER_OK
+  EXPECT_EQ(host.device.calls, 0);
+  ASSERT_EQ(start(), 15);
+  EXPECT_EQ(host.doorbells.count(), 0u);
+  EXPECT_FALSE(ring(0));
+  EXPECT_TRUE(driver.take_used(0));   // the event loop did not run
+  set<std::uint16_t>(notify + 8, 2);  // there is no such queue
+  set_command(pci::kCommandMemory);
+  request(0);
+  ring(0);
+  EXPECT_EQ(host.device.calls, 1) << "no bus master, no access to memory";
+}
+
 TEST_F(VirtioPciTest, WithoutMsixOnlyTheIsrTells) {
   ASSERT_EQ(start(), 15);
   request(0);
