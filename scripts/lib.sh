@@ -6,6 +6,7 @@ project_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 build_root=$project_dir/build
 log_dir=$build_root/logs
 mkdir -p -- "$log_dir"
+. "$project_dir/scripts/install.sh"
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
@@ -46,23 +47,6 @@ as_root() {
   else
     die "needs root for: $* (run as root, or install sudo)"
   fi
-}
-
-# Prints which of the packages listed in the given files are not installed.
-missing_packages() {
-  local -a wanted
-  mapfile -t wanted < <(sed 's/#.*//; /^[[:space:]]*$/d' "$@" | sort -u)
-  dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' -- "${wanted[@]}" 2>/dev/null |
-    sed -n 's/ installed$//p' | sort -u | comm -13 - <(printf '%s\n' "${wanted[@]}")
-}
-
-install_packages() {
-  local -a missing
-  mapfile -t missing < <(missing_packages "$@")
-  ((${#missing[@]})) || return 0
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 update
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install --yes \
-    --no-install-recommends -- "${missing[@]}"
 }
 
 # build PRESET [TARGET...]: configures and builds one of the CMake presets.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/address.h"
+#include "mem/guest_memory.h"
 
 // The guest-physical address space of a partition, in one table. RAM is [0, min(size, 3 GiB)) and
 // the rest from 4 GiB up; everything below is what the monitor itself puts where.
@@ -37,8 +38,8 @@ inline constexpr Gpa kAcpiBase{0xe0000};
 inline constexpr std::uint64_t kAcpiCapacity = 128 * kKiB;
 inline constexpr Gpa kHighMemoryBase{1 * kMiB};  // what PC people call "extended" memory
 
-inline constexpr std::uint64_t kLowRamLimit = 3 * kGiB;
-inline constexpr Gpa kHighRamBase{4 * kGiB};
+inline constexpr std::uint64_t kLowRamLimit = GuestMemory::kLowLimit;
+inline constexpr Gpa kHighRamBase{GuestMemory::kHighBase};
 
 struct PciWindow {
   Gpa base;

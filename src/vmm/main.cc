@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +18,7 @@ namespace bulkhead {
 namespace {
 
 constexpr int kUsage = 2;
+constexpr rlim_t kFiles = 4096;
 
 int fail(const char* what, const char* why) {
   std::fprintf(stderr, "bulkhead-vmm: %s: %s\n", what, why);
@@ -31,13 +33,19 @@ int fail(const char* what, const Error& error) {
 }
 
 // No core file and no ptrace by the same user: both would show guest memory. A write to a socket
-// whose reader has gone is an error to handle, not a reason to die.
+// whose reader has gone is an error to handle, not a reason to die. The usual limit of 1,024
+// descriptors is what the guest's connections alone can take.
 Result<void> harden_process() {
   const rlimit none{0, 0};
   if (::prctl(PR_SET_DUMPABLE, 0) != 0 || ::setrlimit(RLIMIT_CORE, &none) != 0) {
     return os_error("cannot forbid core files");
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return os_error("cannot give up privileges");
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < kFiles) {
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, kFiles);
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   ::signal(SIGPIPE, SIG_IGN);
   return {};
 }

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 
+#include <string>
+
 #include "boot/layout.h"
 #include "devices/pvpanic.h"
 #include "devices/virtio/block.h"
@@ -65,10 +67,11 @@ Result<void> PciDevices::add_virtio(Create&& create) {
 }
 
 Result<void> PciDevices::add_storage(const LaunchSpec& spec) {
-  for (const DiskSpec& disk : spec.disks) {
+  for (std::size_t i = 0; i < spec.disks.size(); ++i) {
+    const DiskSpec& disk = spec.disks[i];
     BlockOptions options{.file = TRY(duplicate(disk.fd)),
                          .read_only = disk.read_only,
-                         .id = disk.serial,
+                         .id = disk.serial.empty() ? "disk" + std::to_string(i) : disk.serial,
                          .queues = static_cast<std::uint16_t>(disk.queues),
                          .discard = disk.discard};
     TRY(add_virtio([&](DmaSpace& space) {
