@@ -2,8 +2,8 @@
 # The options of lab/run and their help. Sourced by it, never run.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-memory=2G cpus='' cpu_model=EPYC,-cx16,-xsave,-avx,-avx2,-fma,-f16c timeout=600
-net=no tpm=no tpm_state='' icount=no verbose=no
+memory=2G cpus=1 cpu_model=EPYC,-cx16,-xsave,-avx,-avx2,-fma,-f16c timeout=600
+net=no tpm=no tpm_state='' icount=no parallel=no verbose=no
 append=() carved=() writable=() read_only=() environment=() extra_args=() command=()
 
 usage() {
@@ -15,7 +15,8 @@ machine's files at their paths. What it writes goes to memory and is dropped, ex
 build/ and what --rw names. Input, output, error output and exit status are the command's own.
 
   --memory SIZE      memory of the lab host, as 512M or 4G (default 2G)
-  --cpus N           its processors (default 2)
+  --cpus N           its processors (default 1); they take turns, as the emulator can crash otherwise
+  --parallel         let them run at the same time all the same
   --rw PATH          let the command change PATH of this machine (repeatable)
   --share PATH       show PATH as it is and changes meanwhile, read-only (repeatable); files are
                      visible without it, unless they are below /run
@@ -79,6 +80,7 @@ parse_options() {
       --net) net=yes ;;
       --tpm) tpm=yes ;;
       --icount) icount=yes ;;
+      --parallel) parallel=yes ;;
       --verbose) verbose=yes ;;
       --) shift; break ;;
       --*=*) take_value "${1%%=*}" "${1#*=}" ;;
@@ -92,6 +94,5 @@ parse_options() {
   done
   (($#)) || usage_error 'no command given'
   command=("$@")
-  [[ $icount == no || ${cpus:-1} == 1 ]] || usage_error '--icount goes with one processor only'
-  if [[ $icount == yes ]]; then cpus=1; else cpus=${cpus:-2}; fi
+  [[ $icount == no || $cpus == 1 ]] || usage_error '--icount goes with one processor only'
 }

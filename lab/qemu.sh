@@ -60,12 +60,9 @@ compose_qemu() {
   add_port stdout "$out_fd"
   add_port stderr "$err_fd"
   add_port status 3
-  if [[ $icount == yes ]]; then
-    qemu+=(-accel tcg,thread=single -icount shift=0,sleep=off -seed 1
-      -rtc base=2035-01-01T00:00:00,clock=vm)  # later than any file: caches judge by age
-  else
-    qemu+=(-accel tcg,thread=multi)
-  fi
+  if [[ $parallel == yes ]]; then qemu+=(-accel tcg,thread=multi); else qemu+=(-accel tcg,thread=single); fi
+  [[ $icount == no ]] || qemu+=(-icount shift=0,sleep=off -seed 1
+    -rtc base=2035-01-01T00:00:00,clock=vm)  # later than any file: caches judge by age
   [[ $net == no ]] || qemu+=(-netdev user,id=net -device virtio-net-pci,netdev=net)
   [[ $tpm == no ]] || qemu+=(-chardev "socket,id=tpm,path=$scratch/tpm.sock"
     -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm)

@@ -190,6 +190,7 @@ bool answers(const std::string& path) {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size());
   const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe.valid()) return false;
   const auto* generic = static_cast<const sockaddr*>(static_cast<const void*>(&address));
   return ::connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN;
 }

@@ -105,9 +105,7 @@ void die_with_parent(pid_t parent) {
   ::setsid();
   const pid_t pid = ::fork();  // not the session's leader: it can never get a terminal
   if (pid != 0) ::_exit(pid > 0 ? kExitOk : kExitHost);
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  ::dup2(null, STDIN_FILENO);
-  ::dup2(null, STDOUT_FILENO);
+  leave_terminal();
   ::dup2(messages, STDERR_FILENO);
   if (::chdir("/") != 0) ::_exit(kExitHost);
   exec_or_exit(command);

@@ -19,9 +19,7 @@ pid_t spawn_process(const SpawnRequest& request) {
   const pid_t pid = ::fork();
   if (pid < 0) throw HostError("cannot start a process: " + errno_text(errno));
   if (pid > 0) return pid;
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  ::dup2(null, STDIN_FILENO);
-  ::dup2(null, STDOUT_FILENO);
+  leave_terminal();
   if (request.stderr_fd >= 0) ::dup2(request.stderr_fd, STDERR_FILENO);
   keep_across_exec(request.keep_open);
   ::signal(SIGPIPE, SIG_DFL);
@@ -31,9 +29,17 @@ pid_t spawn_process(const SpawnRequest& request) {
 
 std::vector<char*> argument_pointers(std::vector<std::string>& arguments) {
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   return pointers;
+}
+
+void leave_terminal() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 || ::dup2(null, STDOUT_FILENO) < 0) {
+    ::_exit(kExitHost);
+  }
 }
 
 void keep_across_exec(std::span<const int> descriptors) {

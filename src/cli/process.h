@@ -25,6 +25,10 @@ pid_t spawn_process(const SpawnRequest& request);
 // Null-terminated, for execv(2); valid as long as the strings are.
 std::vector<char*> argument_pointers(std::vector<std::string>& arguments);
 
+// Standard input and output lead nowhere from now on; ends the process if that cannot be. Safe
+// between fork and exec.
+void leave_terminal();
+
 // Clears FD_CLOEXEC. Safe between fork and exec.
 void keep_across_exec(std::span<const int> descriptors);
 

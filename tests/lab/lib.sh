@@ -20,8 +20,6 @@ guest_dir=$project_dir/tests/lab/guest
 
 readonly kBootLimit=150  # seconds; a boot takes 4 to 20 here, several times that beside other work
 
-# One emulated processor: with two, QEMU 7.2 sometimes runs the int3 of a kernel text patch that is
-# finished already, and the lab host dies of it.
 # enter_lab [OPTION OF lab/run]...: continues this test on the lab host, in an empty directory, with
 # the programs copied there (files of this machine come slowly) and all temporary places empty.
 enter_lab() {
@@ -30,7 +28,7 @@ enter_lab() {
     [[ -x $bulkhead ]] || { echo "no $bulkhead: build it first"; exit 1; }
     local -a as_root=()
     ((EUID == 0)) || as_root=(sudo --)
-    exec "${as_root[@]}" "$project_dir/lab/run" --cpus 1 --env BULKHEAD_IN_LAB=1 \
+    exec "${as_root[@]}" "$project_dir/lab/run" --env BULKHEAD_IN_LAB=1 \
       --env BULKHEAD_BIN="$bin_dir" "$@" -- "$(realpath -- "$0")"
   fi
   work=/run/test console=/run/test/console errors=/run/test/errors status=''

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace bulkhead {
@@ -46,9 +47,9 @@ void QueueService::report(const Error& error) {
 void QueueService::on_ready(std::uint32_t /*events*/) {
   MutexLock lock(device_.lock());
   drain_event(event_.get());
-  const std::uint64_t waiting = std::exchange(waiting_, 0);
-  for (std::uint16_t index = 0; index < queues_.size(); ++index) {
-    if ((waiting >> index & 1) == 0) continue;
+  std::uint64_t left = std::exchange(waiting_, 0);
+  for (; left != 0; left &= left - 1) {
+    const auto index = static_cast<std::uint16_t>(std::countr_zero(left));
     if (const Result<void> done = device_.process_queue(index); !done) report(done.error());
   }
 }

@@ -33,8 +33,8 @@ Result<Fd> create_timer() {
 
 }  // namespace
 
-Result<std::unique_ptr<VirtioVsock>> VirtioVsock::create(VsockOptions options, DmaSpace& space,
-                                                         EventLoop& loop) {
+Result<std::unique_ptr<VirtioVsock>> VirtioVsock::create(const VsockOptions& options,
+                                                         DmaSpace& space, EventLoop& loop) {
   if (options.guest_cid < virtio_vsock::kMinGuestCid ||
       options.guest_cid > virtio_vsock::kMaxGuestCid) {
     return Error{Errc::kInvalidArgument, 0, "a guest's CID must be from 3 to 4294967294"};

@@ -39,7 +39,7 @@ class VirtioVsock : public VirtioDevice, public VsockConnection::Owner {
   static constexpr std::uint16_t kEventQueue = 2;
 
   // Refuses a CID that is not a guest's, and a path as VsockListener does.
-  static Result<std::unique_ptr<VirtioVsock>> create(VsockOptions options, DmaSpace& space,
+  static Result<std::unique_ptr<VirtioVsock>> create(const VsockOptions& options, DmaSpace& space,
                                                      EventLoop& loop);
 
   std::string_view name() const override { return "virtio-vsock"; }
