@@ -25,6 +25,10 @@ namespace {
 constexpr int kStopped = 143;
 constexpr int kDrainMs = 2000;
 
+int to_int(const std::string& text) {
+  return static_cast<int>(std::strtol(text.c_str(), nullptr, 10));
+}
+
 class FakeMonitor final : public ControlHandler, private EventHandler, private ConsoleInput {
  public:
   explicit FakeMonitor(const LaunchSpec& spec) : spec_(spec) {}
@@ -38,7 +42,7 @@ class FakeMonitor final : public ControlHandler, private EventHandler, private C
     print(value("fake.print").value_or(""));
     announce_ready();
     if (has("fake.crash")) std::abort();
-    if (const auto status = value("fake.exit")) status_ = std::atoi(status->c_str());
+    if (const auto status = value("fake.exit")) status_ = to_int(*status);
     while (!status_) {
       if (!loop_->run_once(-1)) return 1;
     }
@@ -145,5 +149,5 @@ int run(int spec_fd) {
 }  // namespace bulkhead
 
 int main(int argc, char** argv) {
-  return argc == 3 ? bulkhead::run(std::atoi(argv[2])) : 2;
+  return argc == 3 ? bulkhead::run(bulkhead::to_int(argv[2])) : 2;
 }
