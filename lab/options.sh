@@ -15,8 +15,8 @@ machine's files at their paths. What it writes goes to memory and is dropped, ex
 build/ and what --rw names. Input, output, error output and exit status are the command's own.
 
   --memory SIZE      memory of the lab host, as 512M or 4G (default 2G)
-  --cpus N           its processors (default 1); they take turns, as the emulator can crash otherwise
-  --parallel         let them run at the same time all the same
+  --cpus N           its processors (default 1, the safest: lab/README.md); they take turns
+  --parallel         let them run at the same time
   --rw PATH          let the command change PATH of this machine (repeatable)
   --share PATH       show PATH as it is and changes meanwhile, read-only (repeatable); files are
                      visible without it, unless they are below /run
