@@ -60,6 +60,8 @@ compose_qemu() {
   add_port stdout "$out_fd"
   add_port stderr "$err_fd"
   add_port status 3
+  [[ $icount == yes ]] || qemu+=(-chardev "pipe,id=beat,path=$scratch/beat"
+    -device virtserialport,chardev=beat,name=beat)
   if [[ $parallel == yes ]]; then qemu+=(-accel tcg,thread=multi); else qemu+=(-accel tcg,thread=single); fi
   [[ $icount == no ]] || qemu+=(-icount shift=0,sleep=off -seed 1
     -rtc base=2035-01-01T00:00:00,clock=vm)  # later than any file: caches judge by age
