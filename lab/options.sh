@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 memory=2G cpus=1 cpu_model=EPYC,-cx16,-xsave,-avx,-avx2,-fma,-f16c timeout=600
-net=no tpm=no tpm_state='' icount=no parallel=no verbose=no
+net=no tpm=no tpm_state='' icount=no threads=single verbose=no
 append=() carved=() writable=() read_only=() environment=() extra_args=() command=()
 
 usage() {
@@ -80,7 +80,7 @@ parse_options() {
       --net) net=yes ;;
       --tpm) tpm=yes ;;
       --icount) icount=yes ;;
-      --parallel) parallel=yes ;;
+      --parallel) threads=multi ;;
       --verbose) verbose=yes ;;
       --) shift; break ;;
       --*=*) take_value "${1%%=*}" "${1#*=}" ;;
@@ -94,5 +94,5 @@ parse_options() {
   done
   (($#)) || usage_error 'no command given'
   command=("$@")
-  [[ $icount == no || $cpus == 1 ]] || usage_error '--icount goes with one processor only'
+  [[ $icount == no || $cpus$threads == 1single ]] || usage_error '--icount goes with one processor only'
 }

@@ -62,7 +62,7 @@ compose_qemu() {
   add_port status 3
   [[ $icount == yes ]] || qemu+=(-chardev "pipe,id=beat,path=$scratch/beat"
     -device virtserialport,chardev=beat,name=beat)
-  if [[ $parallel == yes ]]; then qemu+=(-accel tcg,thread=multi); else qemu+=(-accel tcg,thread=single); fi
+  qemu+=(-accel "tcg,thread=$threads")
   [[ $icount == no ]] || qemu+=(-icount shift=0,sleep=off -seed 1
     -rtc base=2035-01-01T00:00:00,clock=vm)  # later than any file: caches judge by age
   [[ $net == no ]] || qemu+=(-netdev user,id=net -device virtio-net-pci,netdev=net)
