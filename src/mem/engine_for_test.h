@@ -22,7 +22,7 @@ struct EngineFaults {
   bool hold = false;                             // results stay away until cancel()
   // The result of a command that is not to be done at all.
   std::function<std::optional<std::int32_t>(const IoCommand&)> refuse = {};
-  std::function<void()> before_reap = {};
+  std::function<void()> before_reap = {};  // called whenever somebody looks for results
   std::size_t pushed = 0;
   std::size_t cancels = 0;
 };

@@ -15,11 +15,15 @@ struct VcpuGroup::Runner {
   kvm::Vcpu vcpu;
   kvm::VcpuKick kick;
   std::atomic<bool> in_guest = false;
-  std::atomic<std::uint64_t> entries = 0;
-  std::uint64_t entries_at_last_check = 0;  // of kick_idle_and_stuck()
-  // Written by the vCPU's thread only.
+  std::uint64_t exits_at_last_check = 0;  // of kick_idle_and_stuck()
   std::array<std::atomic<std::uint64_t>, std::variant_size_v<kvm::Exit>> exits{};
   Thread thread;
+
+  std::uint64_t exit_count() const {
+    std::uint64_t total = 0;
+    for (const auto& kind : exits) total += kind.load(std::memory_order_relaxed);
+    return total;
+  }
 };
 
 VcpuPause::~VcpuPause() {
@@ -87,13 +91,12 @@ void VcpuGroup::kick_all() {
 unsigned VcpuGroup::kick_idle_and_stuck() {
   unsigned kicked = 0;
   for (auto& runner : runners_) {
-    const std::uint64_t entries = runner->entries.load(std::memory_order_relaxed);
-    if (runner->in_guest.load(std::memory_order_relaxed) &&
-        entries == runner->entries_at_last_check) {
+    const std::uint64_t exits = runner->exit_count();
+    if (runner->in_guest.load(std::memory_order_relaxed) && exits == runner->exits_at_last_check) {
       runner->kick.kick();
       ++kicked;
     }
-    runner->entries_at_last_check = entries;
+    runner->exits_at_last_check = exits;
   }
   return kicked;
 }
@@ -141,7 +144,6 @@ void VcpuGroup::loop(Runner& runner) {
     runner.in_guest.store(true, std::memory_order_relaxed);
     Result<kvm::Exit> exit = runner.vcpu.run();
     runner.in_guest.store(false, std::memory_order_relaxed);
-    runner.entries.fetch_add(1, std::memory_order_relaxed);
     if (exit) runner.exits[exit->index()].fetch_add(1, std::memory_order_relaxed);
     if (!exit) {
       log_failure("vcpu_run", exit.error(), {{"vcpu", runner.vcpu.id()}});
