@@ -38,17 +38,6 @@ step() {
   return "$status"
 }
 
-# Runs a command as root: directly, or through sudo.
-as_root() {
-  if ((EUID == 0)); then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo -- "$@"
-  else
-    die "needs root for: $* (run as root, or install sudo)"
-  fi
-}
-
 # build PRESET [TARGET...]: configures and builds one of the CMake presets.
 build() {
   local preset=$1

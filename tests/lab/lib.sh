@@ -6,8 +6,7 @@
 # goes on; `verdict` ends it. Environment: BULKHEAD_BIN, the directory with the programs to test.
 # shellcheck shell=bash disable=SC2034  # the tests use the variables
 
-project_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
-build_root=$project_dir/build
+. "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
 
 bin_dir=${BULKHEAD_BIN:-$build_root/release/bin}
@@ -26,10 +25,9 @@ enter_lab() {
   local place
   if [[ -z ${BULKHEAD_IN_LAB-} ]]; then
     [[ -x $bulkhead ]] || { echo "no $bulkhead: build it first"; exit 1; }
-    local -a as_root=()
-    ((EUID == 0)) || as_root=(sudo --)
-    exec "${as_root[@]}" "$project_dir/lab/run" --env BULKHEAD_IN_LAB=1 \
-      --env BULKHEAD_BIN="$bin_dir" "$@" -- "$(realpath -- "$0")"
+    as_root "$project_dir/lab/run" --env BULKHEAD_IN_LAB=1 --env BULKHEAD_BIN="$bin_dir" "$@" \
+      -- "$(realpath -- "$0")"
+    exit
   fi
   work=/run/test console=/run/test/console errors=/run/test/errors status=''
   mkdir -- "$work"
@@ -164,6 +162,18 @@ healthy() {
   ! grep -aE 'BULKHEAD-ERROR|BUG:|Oops|WARNING: CPU|Call Trace|Tainted|rcu:.*stall|soft lockup|I/O error' "$console"
 }
 
+# --- an ordinary user ---
+
+# The user nobody gets files of its own, and what an administrator would give: access to /dev/kvm.
+prepare_nobody() {
+  chmod 666 /dev/kvm
+  mkdir user
+  cp -- "$bzimage" user/kernel
+  export XDG_RUNTIME_DIR=$work/user XDG_CACHE_HOME=$work/user
+  chown -R nobody user
+}
+as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"; }
+
 # --- what is left behind ---
 
 # Processes, files and virtual machines that partitions could leave behind.
@@ -174,3 +184,5 @@ leftovers() {
   find /var/cache/bulkhead -name '*.tmp' 2>/dev/null
 }
 nothing_left() { is "$(leftovers)" ''; }
+# Also of nobody's partitions, whose cache may stay.
+nothing_left_of_nobody() { nothing_left && is "$(find user/bulkhead -mindepth 1 -not -name '*kernel' -not -name '*index')" ''; }
