@@ -30,10 +30,18 @@ using Hva = Address<struct HvaKind>;          // host-virtual, in this process
 using DmaAddr = Address<struct DmaAddrKind>;  // as a device names memory: what an IOMMU translates
 using PortAddr = Address<struct PortKind>;    // x86 I/O port
 
+// A 4 KiB page by its place in what it belongs to (a partition's memory, a disk): logical, so that
+// it stays the same wherever the page lies.
+using PageIndex = Address<struct PageIndexKind>;
+// A 2 MiB frame by its number in the host's ledger.
+using FrameIndex = Address<struct FrameIndexKind>;
+
 inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 inline constexpr std::uint64_t kGiB = 1024 * kMiB;
-inline constexpr std::uint64_t kPageSize = 4 * kKiB;
+inline constexpr std::uint64_t kPageSize = 4 * kKiB;      // unit of sealing
+inline constexpr std::uint64_t kFrameSize = 2 * kMiB;     // unit of allocation
+inline constexpr std::uint64_t kGrowthUnit = 128 * kMiB;  // unit of growth and shrinking
 
 // Whether [offset, offset + length) lies in [0, size). Never wraps.
 constexpr bool range_fits(std::uint64_t offset, std::uint64_t length, std::uint64_t size) {

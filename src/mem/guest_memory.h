@@ -14,14 +14,9 @@
 #include "base/fd.h"
 #include "base/mapping.h"
 #include "base/result.h"
+#include "mem/frame_source.h"
 
 namespace bulkhead {
-
-// What guest RAM is made of. Later levels of the design (carved, gmem, snp, tdx) join here.
-enum class Backing : std::uint8_t {
-  kMemfd,    // sealed memfd, 4 KiB pages that the kernel may join to huge ones
-  kHugetlb,  // the same from the host's reserved pool of 2 MiB pages
-};
 
 // One contiguous range of guest RAM, in the form in which a memory slot needs it.
 struct MemoryRegion {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace bulkhead {
+
+// What guest RAM is made of. Later levels of the design (gmem, snp, tdx) join here.
+enum class Backing : std::uint8_t {
+  kMemfd,    // a memory file, 4 KiB pages that the kernel may join to huge ones
+  kHugetlb,  // the same from the host's reserved pool of 2 MiB pages
+  kCarved,   // physical memory that the host kernel was told to leave alone (memmap=)
+};
+
+// A run of frames with one owner, as part of a file that can be mapped. Zeroed when it is taken.
+struct Extent {
+  FrameIndex first;  // in the ledger that covers it
+  std::uint64_t frames = 0;
+  Backing backing = Backing::kMemfd;
+  Fd file;                        // kCarved: /dev/mem
+  std::uint64_t file_offset = 0;  // kCarved: the physical address
+
+  std::uint64_t size_bytes() const { return frames * kFrameSize; }
+};
+
+// Where a partition's frames come from, and go to: its own private files, or the host's pool. Every
+// frame that it hands out is in a ledger, owned by this partition. Thread-safe.
+class FrameSource {
+ public:
+  virtual ~FrameSource() = default;
+
+  // A run of `frames` frames; kExhausted when there are too few. A request above one growth unit
+  // may come as several extents: ask again for the rest when fewer came.
+  virtual Result<Extent> take(std::uint64_t frames) = 0;
+  // Gives a run back, which nobody maps any more. The source scrubs it before anybody else gets it.
+  virtual void give_back(Extent extent) = 0;
+  // Whether the ledger covers the whole host, or this partition alone.
+  virtual bool covers_host() const = 0;
+};
+
+}  // namespace bulkhead
