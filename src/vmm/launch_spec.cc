@@ -8,15 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <concepts>
-#include <limits>
 
 namespace bulkhead {
 namespace {
 
 constexpr unsigned kFormatVersion = 1;
-constexpr std::size_t kMaxLines = 256;
 constexpr std::size_t kMaxPath = 4095;
 constexpr std::size_t kMaxDebugKnobs = 16;
 
@@ -25,7 +21,6 @@ constexpr std::array<std::string_view, 3> kKernelNames{"bzimage", "elf-pvh", "un
 constexpr std::array<std::string_view, 2> kNetNames{"tap", "stream"};
 constexpr std::array<std::string_view, 2> kRebootNames{"restart", "exit"};
 constexpr std::array<std::string_view, 4> kLogNames{"error", "warning", "info", "debug"};
-constexpr std::array<std::string_view, 2> kBoolNames{"no", "yes"};
 
 std::string item_key(std::string_view list, std::size_t index, std::string_view field) {
   std::string key(list);
@@ -105,184 +100,6 @@ void visit_spec(Visitor& visitor, Spec& spec) {
   }
 }
 
-class Writer {
- public:
-  void text(std::string_view key, std::string_view value, std::size_t /*max*/) {
-    out_.append(key).append("=").append(value).append("\n");
-  }
-  template <std::integral N>
-  void number(std::string_view key, N value) {
-    text(key, std::to_string(value), 0);
-  }
-  void flag(std::string_view key, bool value) { text(key, kBoolNames[value ? 1 : 0], 0); }
-  template <class E, std::size_t N>
-  void choice(std::string_view key, E value, const std::array<std::string_view, N>& names) {
-    text(key, names[static_cast<std::size_t>(value)], 0);
-  }
-  template <class T>
-  void list(std::string_view key, const std::vector<T>& items, std::size_t /*max*/) {
-    number(key, items.size());
-  }
-  template <class T>
-  void optional(std::string_view key, const std::optional<T>& value) {
-    flag(key, value.has_value());
-  }
-
-  std::string take() { return std::move(out_); }
-
- private:
-  std::string out_;
-};
-
-// The lines of a specification. Reading a field takes its line away; what is left over is unknown.
-class Reader {
- public:
-  explicit Reader(SpecError& error) : error_(error) {}
-
-  bool split(std::string_view text);
-  bool finish();
-  bool failed() const { return failed_; }
-  void fail(std::string message, unsigned line = 0);
-
-  void text(std::string_view key, std::string& out, std::size_t max_bytes);
-  template <std::integral N>
-  void number(std::string_view key, N& out);
-  void flag(std::string_view key, bool& out);
-  template <class E, std::size_t N>
-  void choice(std::string_view key, E& out, const std::array<std::string_view, N>& names);
-  template <class T>
-  void list(std::string_view key, std::vector<T>& items, std::size_t max_items);
-  template <class T>
-  void optional(std::string_view key, std::optional<T>& value);
-
- private:
-  struct Line {
-    std::string_view key;
-    std::string_view value;
-    unsigned number = 0;
-    bool taken = false;
-  };
-
-  bool add_line(std::string_view line, unsigned number);
-  Line* find(std::string_view key);
-  // The line of a field that must be there, or nullptr after the failure is recorded.
-  Line* take(std::string_view key);
-
-  SpecError& error_;
-  std::vector<Line> lines_;
-  bool failed_ = false;
-};
-
-// The first failure is the one worth telling.
-void Reader::fail(std::string message, unsigned line) {
-  if (std::exchange(failed_, true)) return;
-  error_ = SpecError{std::move(message), line};
-}
-
-bool Reader::split(std::string_view text) {
-  unsigned number = 0;
-  while (!text.empty() && !failed_) {
-    const std::size_t end = text.find('\n');
-    if (end == std::string_view::npos) {
-      fail("the last line is not terminated", number + 1);
-    } else {
-      add_line(text.substr(0, end), ++number);
-      text.remove_prefix(end + 1);
-    }
-  }
-  return !failed_;
-}
-
-bool Reader::add_line(std::string_view line, unsigned number) {
-  const std::size_t equals = line.find('=');
-  const bool clean = std::none_of(line.begin(), line.end(),
-                                  [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; });
-  if (lines_.size() >= kMaxLines) {
-    fail("too many lines", number);
-  } else if (equals == std::string_view::npos || equals == 0) {
-    fail("not a key=value line", number);
-  } else if (!clean) {
-    fail("a control character in the line", number);
-  } else if (find(line.substr(0, equals)) != nullptr) {
-    fail("duplicate key " + std::string(line.substr(0, equals)), number);
-  } else {
-    lines_.push_back(Line{line.substr(0, equals), line.substr(equals + 1), number, false});
-  }
-  return !failed_;
-}
-
-Reader::Line* Reader::find(std::string_view key) {
-  auto found = std::find_if(lines_.begin(), lines_.end(),
-                            [key](const Line& line) { return line.key == key; });
-  return found == lines_.end() ? nullptr : &*found;
-}
-
-Reader::Line* Reader::take(std::string_view key) {
-  Line* line = find(key);
-  if (line == nullptr) {
-    fail("missing key " + std::string(key));
-    return nullptr;
-  }
-  line->taken = true;
-  return line;
-}
-
-bool Reader::finish() {
-  for (const Line& line : lines_) {
-    if (!line.taken) fail("unknown key " + std::string(line.key), line.number);
-  }
-  return !failed_;
-}
-
-void Reader::text(std::string_view key, std::string& out, std::size_t max_bytes) {
-  const Line* line = take(key);
-  if (line == nullptr) return;
-  if (line->value.size() > max_bytes) {
-    return fail(std::string(key) + " is longer than " + std::to_string(max_bytes) + " bytes",
-                line->number);
-  }
-  out = line->value;
-}
-
-template <std::integral N>
-void Reader::number(std::string_view key, N& out) {
-  const Line* line = take(key);
-  if (line == nullptr) return;
-  const char* end = line->value.data() + line->value.size();
-  const auto [stop, code] = std::from_chars(line->value.data(), end, out);
-  if (code != std::errc{} || stop != end) {
-    fail(std::string(key) + " is not a number that fits", line->number);
-  }
-}
-
-void Reader::flag(std::string_view key, bool& out) {
-  choice(key, out, kBoolNames);
-}
-
-template <class E, std::size_t N>
-void Reader::choice(std::string_view key, E& out, const std::array<std::string_view, N>& names) {
-  const Line* line = take(key);
-  if (line == nullptr) return;
-  const auto found = std::find(names.begin(), names.end(), line->value);
-  if (found == names.end()) return fail(std::string(key) + " has no such value", line->number);
-  out = static_cast<E>(found - names.begin());
-}
-
-template <class T>
-void Reader::list(std::string_view key, std::vector<T>& items, std::size_t max_items) {
-  std::size_t count = 0;
-  number(key, count);
-  if (count > max_items) return fail("too many " + std::string(key));
-  if (!failed_) items.resize(count);
-}
-
-template <class T>
-void Reader::optional(std::string_view key, std::optional<T>& value) {
-  bool present = false;
-  flag(key, present);
-  if (present && !failed_) value.emplace();
-}
-
 // A rule that a specification obeys, and what to say when it does not.
 struct Rule {
   bool holds;
@@ -355,14 +172,14 @@ bool is_debug_knob(std::string_view name) {
 }
 
 std::string serialize(const LaunchSpec& spec) {
-  Writer writer;
+  SpecWriter writer;
   writer.number("launch_spec", kFormatVersion);
   visit_spec(writer, spec);
   return writer.take();
 }
 
 std::optional<LaunchSpec> parse_launch_spec(std::string_view text, SpecError& error) {
-  Reader reader(error);
+  SpecReader reader(error);
   if (text.size() > kMaxSpecBytes) reader.fail("the specification is too long");
   if (reader.failed() || !reader.split(text)) return std::nullopt;
   unsigned version = 0;

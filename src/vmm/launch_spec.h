@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "mem/guest_memory.h"
+#include "vmm/spec_lines.h"
 
 // What `bulkhead` hands to `bulkhead-vmm`: every file is an open descriptor, every choice is made.
 // Written as key=value lines into a memfd (docs/formats/launch-spec.md), named by --spec-fd.
@@ -130,12 +131,6 @@ bool is_valid_partition_name(std::string_view name);
 bool is_debug_knob(std::string_view name);
 
 std::string serialize(const LaunchSpec& spec);
-
-// `line` counts from 1; 0 means that the specification as a whole is at fault.
-struct SpecError {
-  std::string message;
-  unsigned line = 0;
-};
 
 // A whole, consistent specification, or why not. Descriptors are not looked at.
 std::optional<LaunchSpec> parse_launch_spec(std::string_view text, SpecError& error);
