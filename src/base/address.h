@@ -26,6 +26,7 @@ class Address {
 };
 
 using Gpa = Address<struct GpaKind>;          // guest-physical
+using Gfn = Address<struct GfnKind>;          // guest-physical, in pages of 4 KiB
 using Hva = Address<struct HvaKind>;          // host-virtual, in this process
 using DmaAddr = Address<struct DmaAddrKind>;  // as a device names memory: what an IOMMU translates
 using PortAddr = Address<struct PortKind>;    // x86 I/O port

@@ -29,6 +29,8 @@ const char* to_string(Errc code) {
       return "busy";
     case Errc::kTimeout:
       return "timeout";
+    case Errc::kRolledBack:
+      return "rolled_back";
     case Errc::kClosed:
       return "closed";
     case Errc::kIo:

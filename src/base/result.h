@@ -29,8 +29,9 @@ enum class Errc : unsigned char {
   kPermission,  // the host refuses
   kBusy,
   kTimeout,
-  kClosed,  // the other side went away
-  kIo,      // any other failure of a system call; see os_errno
+  kRolledBack,  // authentic, but older than what is known to have been there
+  kClosed,      // the other side went away
+  kIo,          // any other failure of a system call; see os_errno
 };
 
 // The standard short name of a code, for logs.

@@ -2,7 +2,7 @@
 #include "boot/kaslr.h"
 
 #include "base/check.h"
-#include "boot/random.h"
+#include "crypto/random.h"
 
 namespace bulkhead::boot {
 namespace {

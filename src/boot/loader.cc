@@ -13,8 +13,8 @@
 #include "boot/memory_map.h"
 #include "boot/page_tables.h"
 #include "boot/pvh.h"
-#include "boot/random.h"
 #include "boot/relocations.h"
+#include "crypto/random.h"
 #include "mem/guest_memory.h"
 
 namespace bulkhead::boot {
@@ -114,7 +114,7 @@ Result<void> Loader::load_segments(const ElfImage& image, const FileReader& file
 
 Result<Gpa> Loader::load_rng_seed() {
   RngSeed seed;
-  TRY(fill_random(seed));
+  TRY(random_bytes(seed));
   TRY(memory_.write(kSetupDataBase, make_rng_seed_node(seed)));
   return kSetupDataBase;
 }

@@ -14,7 +14,7 @@
 #include <memory>
 #include <vector>
 
-#include "boot/random.h"
+#include "crypto/random.h"
 
 namespace bulkhead::boot {
 namespace {
@@ -133,7 +133,7 @@ void CacheDirectory::remove(const std::string& name) const {
 
 Result<CacheDirectory::NewFile> CacheDirectory::create_file() const {
   std::uint64_t number = 0;
-  TRY(fill_random(std::as_writable_bytes(std::span(&number, 1))));
+  TRY(random_bytes(std::as_writable_bytes(std::span(&number, 1))));
   std::string name = std::to_string(number).append(kTemporarySuffix);
   Fd fd(::openat(fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd.valid()) return os_error("cannot create a file in the kernel cache");

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "boot/random.h"
+#include "crypto/random.h"
 
 #include <sys/random.h>
 
 #include <cerrno>
 
-#include "base/check.h"
+namespace bulkhead {
 
-namespace bulkhead::boot {
-
-Result<void> fill_random(std::span<std::byte> bytes) {
+Result<void> random_bytes(std::span<std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
     if (got < 0 && errno == EINTR) continue;
@@ -20,11 +18,10 @@ Result<void> fill_random(std::span<std::byte> bytes) {
 }
 
 Result<std::uint64_t> random_below(std::uint64_t bound) {
-  CHECK(bound != 0);
+  CHECK(bound != 0 && bound <= std::uint64_t{1} << 32);
   std::uint64_t value = 0;
-  TRY(fill_random(std::as_writable_bytes(std::span(&value, 1))));
-  // Bounds here are slot counts below 2^32: the bias of the remainder is below 2^-32.
+  TRY(random_bytes(std::as_writable_bytes(std::span(&value, 1))));
   return value % bound;
 }
 
-}  // namespace bulkhead::boot
+}  // namespace bulkhead
