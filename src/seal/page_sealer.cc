@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "seal/page_sealer.h"
+
+#include "base/byte_reader.h"
+#include "seal/key_derivation.h"
+
+namespace bulkhead {
+
+SealPlace::SealPlace(unsigned level, std::uint64_t index)
+    : value_(std::uint64_t{level} << kIndexBits | index) {
+  CHECK(level <= kMaxLevel && index >> kIndexBits == 0);
+}
+
+Result<std::unique_ptr<PageSealer>> PageSealer::create(const Options& options) {
+  CHECK(options.max_uses <= kMaxUses);
+  SecretBytes key = TRY(
+      derive_seal_key(options.partition_key, options.scope, KeyRole::kPages, options.salt.bytes()));
+  return std::unique_ptr<PageSealer>(new PageSealer(std::move(key), options.max_uses));
+}
+
+AeadNonce PageSealer::nonce(std::uint64_t sequence, SealPlace place) {
+  // 48 bits each, little-endian: the second store covers the first one's upper two bytes.
+  AeadNonce nonce;
+  put_le(nonce, 0, sequence);
+  put_le(nonce, 6, static_cast<std::uint32_t>(place.value()));
+  put_le(nonce, 10, static_cast<std::uint16_t>(place.value() >> 32));
+  return nonce;
+}
+
+Result<PageSeal> PageSealer::seal(const Text& plaintext, std::span<std::byte> ciphertext) {
+  AeadUse use = TRY(counter_.take());
+  AeadPool::Lease aead = TRY(pool_.borrow());
+  PageSeal seal;
+  seal.sequence = use.number();
+  const AeadNonce iv = nonce(seal.sequence, plaintext.place);
+  seal.tag = TRY(aead->seal(std::move(use),
+                            {.nonce = iv,
+                             .associated = std::as_bytes(std::span(&plaintext.kind, 1)),
+                             .text = plaintext.bytes},
+                            ciphertext));
+  return seal;
+}
+
+Result<void> PageSealer::open(const Text& ciphertext, const PageSeal& seal,
+                              std::span<std::byte> plaintext) {
+  AeadPool::Lease aead = TRY(pool_.borrow());
+  const AeadNonce iv = nonce(seal.sequence, ciphertext.place);
+  return aead->open({.nonce = iv,
+                     .associated = std::as_bytes(std::span(&ciphertext.kind, 1)),
+                     .text = ciphertext.bytes},
+                    seal.tag, plaintext);
+}
+
+}  // namespace bulkhead
