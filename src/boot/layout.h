@@ -22,7 +22,8 @@
 //   0xfec0_0000  IOAPIC
 //   0xfee0_0000  local APIC
 //   0x1_0000_0000  RAM beyond 3 GiB
-//   the first GiB boundary from the end of RAM, not below 8 GiB: 64-bit PCI window
+//   the first 128 MiB boundary from there: RAM that comes and goes (mem/ram_layout.h)
+//   the first GiB boundary from the end of that, not below 8 GiB: 64-bit PCI window
 
 namespace bulkhead::boot {
 
@@ -51,13 +52,16 @@ inline constexpr PciWindow kPciEcam{Gpa{0xe0000000}, 1 * kMiB};
 inline constexpr Gpa kIoapicBase{0xfec00000};
 inline constexpr Gpa kLocalApicBase{0xfee00000};
 
-// The 64-bit PCI window of a partition with so much RAM: 64 GiB from the first GiB boundary above
-// the RAM, and not below 8 GiB. The caller checks that it fits the CPU's physical address width.
-constexpr PciWindow pci_window64(std::uint64_t ram_bytes) {
-  const std::uint64_t ram_end =
-      ram_bytes <= kLowRamLimit ? ram_bytes : kHighRamBase.value() + (ram_bytes - kLowRamLimit);
-  const std::uint64_t base = align_up(ram_end, kGiB);
+// The 64-bit PCI window of a partition with such RAM: 64 GiB from the first GiB boundary above all
+// that is RAM or may become it, and not below 8 GiB. The caller checks that it fits the CPU's
+// physical address width.
+constexpr PciWindow pci_window64(const RamLayout& ram) {
+  const std::uint64_t base = align_up(ram.end().value(), kGiB);
   return {Gpa{base < 8 * kGiB ? 8 * kGiB : base}, 64 * kGiB};
+}
+// The same when RAM cannot grow.
+constexpr PciWindow pci_window64(std::uint64_t ram_bytes) {
+  return pci_window64(RamLayout::of(ram_bytes, ram_bytes));
 }
 
 }  // namespace bulkhead::boot

@@ -45,6 +45,8 @@ TEST(Layout, ThePciWindowLiesAboveAllRam) {
   EXPECT_EQ(pci_window64(7 * kGiB).base, Gpa{8 * kGiB});
   EXPECT_EQ(pci_window64(7 * kGiB + 2 * kMiB).base, Gpa{9 * kGiB});
   EXPECT_EQ(pci_window64(100 * kGiB).base, Gpa{101 * kGiB});
+  EXPECT_EQ(pci_window64(RamLayout::of(64 * kMiB, 4 * kGiB + 64 * kMiB)).base, Gpa{8 * kGiB});
+  EXPECT_EQ(pci_window64(RamLayout::of(64 * kMiB, 5 * kGiB)).base, Gpa{9 * kGiB});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/address.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "mem/frame_run.h"
 
 namespace bulkhead {
 
@@ -27,6 +28,16 @@ struct Extent {
   std::uint64_t size_bytes() const { return frames * kFrameSize; }
 };
 
+// Pages that a guest shares with the host's tools: guest-physical address / 4 KiB.
+struct SharedPages {
+  std::uint64_t first_page = 0;
+  std::uint64_t pages = 0;
+  bool read = false;
+  bool write = false;
+};
+// How the ledger names what it was told.
+using LedgerNote = Address<struct LedgerNoteKind>;
+
 // Where a partition's frames come from, and go to: its own private files, or the host's pool. Every
 // frame that it hands out is in a ledger, owned by this partition. Thread-safe.
 class FrameSource {
@@ -38,6 +49,12 @@ class FrameSource {
   virtual Result<Extent> take(std::uint64_t frames) = 0;
   // Gives a run back, which nobody maps any more. The source scrubs it before anybody else gets it.
   virtual void give_back(Extent extent) = 0;
+  // For the ledger: where in the partition's memory a run is, said once for each; and whether all
+  // that the partition has is sealed now. Sharing keeps a run from counting as sealed.
+  virtual Result<void> place(FrameRun /*run*/, Gpa /*first*/) { return {}; }
+  virtual Result<void> note_sealed(bool /*sealed*/) { return {}; }
+  virtual Result<LedgerNote> note_shared(const SharedPages& /*pages*/) { return LedgerNote(); }
+  virtual Result<void> note_unshared(LedgerNote /*note*/) { return {}; }
   // Whether the ledger covers the whole host, or this partition alone.
   virtual bool covers_host() const = 0;
 };

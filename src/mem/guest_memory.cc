@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,29 +13,8 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25  // Linux 6.1, include/uapi/asm-generic/mman-common.h
 #endif
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3, include/uapi/linux/memfd.h
-#endif
-
 namespace bulkhead {
 namespace {
-
-Result<Fd> create_memfd(Backing backing) {
-  const unsigned huge = backing == Backing::kHugetlb ? MFD_HUGETLB | MFD_HUGE_2MB : 0U;
-  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | huge;
-  int number = ::memfd_create("bulkhead-ram", flags | MFD_NOEXEC_SEAL);
-  if (number < 0 && errno == EINVAL) number = ::memfd_create("bulkhead-ram", flags);
-  if (number < 0) return os_error("cannot create the memory file of the partition");
-  return Fd(number);
-}
-
-// Nobody can pull pages from under us by truncating, or change this decision later.
-Result<void> seal(const Fd& file) {
-  if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-    return os_error("cannot seal the memory file of the partition");
-  }
-  return {};
-}
 
 // Each pass makes progress or ends: bounded by the length.
 Result<void> read_whole(int fd, std::span<std::byte> to, std::uint64_t offset) {
@@ -53,73 +31,35 @@ Result<void> read_whole(int fd, std::span<std::byte> to, std::uint64_t offset) {
 
 }  // namespace
 
-GuestMemory::GuestMemory(Backing backing, std::uint64_t size_bytes, Fd file, Mapping reservation)
-    : backing_(backing),
-      size_bytes_(size_bytes),
-      file_(std::move(file)),
-      reservation_(std::move(reservation)) {}
-
-Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const Options& options) {
-  const std::uint64_t size = options.size_bytes;
-  if (size < kMinSize || size > kMaxSize || size % kHugePage != 0) {
-    return Error{Errc::kInvalidArgument, 0,
-                 "memory must be a multiple of 2 MiB, from 64 MiB to 1 TiB"};
-  }
-  Fd file = TRY(create_memfd(options.backing));
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
-    return os_error("cannot size the memory file of the partition");
-  }
-  TRY(seal(file));
-  Mapping reservation =
-      TRY(Mapping::create({.size_bytes = size + 2 * kHugePage,
-                           .protection = PROT_NONE,
-                           .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE}));
-  std::unique_ptr<GuestMemory> memory(
-      new GuestMemory(options.backing, size, std::move(file), std::move(reservation)));
-  TRY(memory->map(options.lock));
-  return memory;
-}
-
-Result<void> GuestMemory::map(bool lock) {
-  const auto start = reinterpret_cast<std::uintptr_t>(reservation_.data());
-  // Leaves at least one page of guard below, and more than that above.
-  base_ = reservation_.data() + (align_up(start + kPageSize, kHugePage) - start);
-  if (::mmap(base_, size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_.get(), 0) ==
-      MAP_FAILED) {
-    return os_error(backing_ == Backing::kHugetlb
-                        ? "cannot map guest memory: too few free 2 MiB pages (vm.nr_hugepages)"
-                        : "cannot map guest memory");
-  }
-  if (::madvise(base_, size_bytes_, MADV_DONTDUMP) != 0 ||
-      ::madvise(base_, size_bytes_, MADV_DONTFORK) != 0) {
-    return os_error("cannot keep guest memory out of core files and children");
-  }
-  // Advice that a kernel built without KSM or huge pages refuses: nothing is lost then.
-  ::madvise(base_, size_bytes_, MADV_UNMERGEABLE);
-  ::madvise(base_, size_bytes_, MADV_HUGEPAGE);
-  locked_ = lock && ::mlock2(base_, size_bytes_, MLOCK_ONFAULT) == 0;
-
-  const std::uint64_t low = std::min(size_bytes_, kLowLimit);
-  const auto host = reinterpret_cast<std::uintptr_t>(base_);
-  regions_[region_count_++] = {Gpa(0), low, 0, Hva(host)};
-  if (size_bytes_ > low) {
-    regions_[region_count_++] = {Gpa(kHighBase), size_bytes_ - low, low, Hva(host + low)};
-  }
-  return {};
-}
-
-const MemoryRegion* GuestMemory::find(Gpa base, std::uint64_t length) const {
+std::optional<std::uint64_t> GuestMemory::offset_of(Gpa base, std::uint64_t length) const {
   for (const MemoryRegion& region : regions()) {
     if (base < region.base) continue;
-    if (range_fits(base - region.base, length, region.size_bytes)) return &region;
+    const std::uint64_t offset = base - region.base;
+    if (range_fits(offset, length, region.size_bytes)) return region.ram_offset + offset;
   }
-  return nullptr;
+  const Gpa growth = layout_.growth_base;
+  if (base >= growth) {
+    if (!units_cover(base - growth, length)) return std::nullopt;
+    return layout_.boot_bytes + (base - growth);
+  }
+  // A driver may join neighbouring pages of boot RAM and of the first unit into one buffer.
+  const MemoryRegion& last = regions().back();
+  if (layout_.boot_end() != growth || base < last.base) return std::nullopt;
+  if (!units_cover(0, length - (growth - base))) return std::nullopt;
+  return last.ram_offset + (base - last.base);
+}
+
+bool GuestMemory::units_cover(std::uint64_t offset, std::uint64_t length) const {
+  if (!range_fits(offset, length, layout_.growth_bytes())) return false;
+  for (std::uint64_t unit = offset / kGrowthUnit; unit * kGrowthUnit < offset + length; ++unit) {
+    if (!has_unit(unit)) return false;
+  }
+  return true;
 }
 
 std::byte* GuestMemory::host(Gpa base, std::uint64_t length) const {
-  const MemoryRegion* region = find(base, length);
-  if (region == nullptr) return nullptr;
-  return base_ + region->backing_offset + (base - region->base);
+  const std::optional<std::uint64_t> offset = offset_of(base, length);
+  return offset ? base_ + *offset : nullptr;
 }
 
 Result<void> GuestMemory::read(Gpa from, std::span<std::byte> to) const {
@@ -155,18 +95,40 @@ Result<void> GuestMemory::copy_from_fd(Gpa to, std::uint64_t length, int fd,
 }
 
 Result<void> GuestMemory::discard(Gpa base, std::uint64_t length) {
-  const MemoryRegion* region = find(base, length);
-  if (region == nullptr) return bad_range();
+  const std::optional<std::uint64_t> offset = offset_of(base, length);
+  if (!offset) return bad_range();
   const std::uint64_t unit = backing_ == Backing::kHugetlb ? kHugePage : kPageSize;
-  const std::uint64_t first = align_up(region->backing_offset + (base - region->base), unit);
-  const std::uint64_t last =
-      align_down(region->backing_offset + (base - region->base) + length, unit);
+  const std::uint64_t first = align_up(*offset, unit);
+  const std::uint64_t last = align_down(*offset + length, unit);
   if (first >= last) return {};
-  if (::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  static_cast<off_t>(first), static_cast<off_t>(last - first)) != 0) {
+  if (Residency* manager = residency()) {
+    TRY(manager->discard({PageIndex(first / kPageSize), (last - first) / kPageSize}));
+    mark_dirty(base, length);
+    return {};
+  }
+  MutexLock lock(lock_);
+  Result<void> result;
+  for (const Placed& placed : placed_) {
+    const std::uint64_t from = std::max(first, placed.ram_offset);
+    const std::uint64_t to = std::min(last, placed.ram_offset + placed.extent.size_bytes());
+    if (from < to) result = discard_part(placed, from, to);
+    if (!result) break;
+  }
+  mark_dirty(base, length);  // also after a failure: parts of it may be gone
+  return result;
+}
+
+// RAM offsets [from, to), which the extent has.
+Result<void> GuestMemory::discard_part(const Placed& placed, std::uint64_t from, std::uint64_t to) {
+  if (placed.extent.backing == Backing::kCarved) {
+    std::memset(base_ + from, 0, to - from);
+    return {};
+  }
+  const std::uint64_t in_file = placed.extent.file_offset + (from - placed.ram_offset);
+  if (::fallocate(placed.extent.file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(in_file), static_cast<off_t>(to - from)) != 0) {
     return os_error("cannot give guest memory back to the host");
   }
-  mark_dirty(base, length);
   return {};
 }
 
@@ -174,7 +136,8 @@ Result<void> GuestMemory::discard(Gpa base, std::uint64_t length) {
 // default is "never"), but only where at least one small page exists already: touch one first.
 std::uint64_t GuestMemory::populate_huge(Gpa base, std::uint64_t length) {
   std::byte* start = host(base, length);
-  if (start == nullptr || base.value() % kHugePage != 0) return 0;
+  if (start == nullptr || base.value() % kHugePage != 0 || residency() != nullptr) return 0;
+  if (backing_ == Backing::kCarved) return 0;  // Linux maps /dev/mem in small pages only
   std::uint64_t done = 0;
   for (std::uint64_t offset = 0; offset + kHugePage <= length; offset += kHugePage) {
     if (backing_ == Backing::kMemfd) {
@@ -189,16 +152,18 @@ std::uint64_t GuestMemory::populate_huge(Gpa base, std::uint64_t length) {
 }
 
 void GuestMemory::start_dirty_log() {
-  if (dirty_logging_.load(std::memory_order_acquire)) return;
-  dirty_ = std::vector<std::atomic<std::uint64_t>>((size_bytes_ / kPageSize + 63) / 64);
+  MutexLock lock(lock_);
+  if (logs_dirty()) return;
+  dirty_ = std::vector<std::atomic<std::uint64_t>>((layout_.size_bytes() / kPageSize + 63) / 64);
   dirty_logging_.store(true, std::memory_order_release);
 }
 
-std::vector<std::uint64_t> GuestMemory::take_dirty_log(std::size_t region_index) {
-  CHECK(region_index < region_count_ && dirty_logging_);
-  const MemoryRegion& region = regions_[region_index];
+std::vector<std::uint64_t> GuestMemory::take_dirty_log(const MemoryRegion& region) {
+  CHECK(logs_dirty());
+  CHECK(range_fits(region.ram_offset, region.size_bytes, layout_.size_bytes()));
   // Regions are multiples of 2 MiB (512 pages), so each starts at a whole word.
-  const std::uint64_t first = region.backing_offset / kPageSize / 64;
+  CHECK(region.ram_offset % kFrameSize == 0 && region.size_bytes % kFrameSize == 0);
+  const std::uint64_t first = region.ram_offset / kPageSize / 64;
   std::vector<std::uint64_t> taken(region.size_bytes / kPageSize / 64);
   for (std::size_t word = 0; word < taken.size(); ++word)
     taken[word] = dirty_[first + word].exchange(0);
@@ -207,10 +172,13 @@ std::vector<std::uint64_t> GuestMemory::take_dirty_log(std::size_t region_index)
 
 void GuestMemory::mark_dirty(Gpa base, std::uint64_t length) {
   if (!logs_dirty() || length == 0) return;
-  const MemoryRegion* region = find(base, length);
-  if (region == nullptr) return;
-  const std::uint64_t start = region->backing_offset + (base - region->base);
-  for (std::uint64_t page = start / kPageSize; page <= (start + length - 1) / kPageSize; ++page) {
+  const std::optional<std::uint64_t> offset = offset_of(base, length);
+  if (offset) mark_offsets_dirty(*offset, length);
+}
+
+void GuestMemory::mark_offsets_dirty(std::uint64_t offset, std::uint64_t length) {
+  if (!logs_dirty()) return;
+  for (std::uint64_t page = offset / kPageSize; page <= (offset + length - 1) / kPageSize; ++page) {
     dirty_[page / 64].fetch_or(std::uint64_t{1} << (page % 64), std::memory_order_release);
   }
 }

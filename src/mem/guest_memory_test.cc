@@ -92,7 +92,7 @@ TEST(GuestMemory, LeavesTheHoleBelowFourGiB) {
   ASSERT_EQ(memory->regions().size(), 2u);
   EXPECT_EQ(memory->regions()[1].base, Gpa(4 * kGiB));
   EXPECT_EQ(memory->regions()[1].size_bytes, 64 * kMiB);
-  EXPECT_EQ(memory->regions()[1].backing_offset, 3 * kGiB);
+  EXPECT_EQ(memory->regions()[1].ram_offset, 3 * kGiB);
   EXPECT_EQ(memory->regions()[1].host.value() - memory->regions()[0].host.value(), 3 * kGiB);
   const auto bytes = pattern(64);
   EXPECT_TRUE(memory->write(Gpa(4 * kGiB), bytes));
@@ -156,7 +156,7 @@ TEST(GuestMemory, PopulatesHugePagesWithoutChangingThem) {
 
 std::vector<std::uint64_t> dirty_pages(GuestMemory& memory, std::size_t region = 0) {
   std::vector<std::uint64_t> pages;
-  const auto log = memory.take_dirty_log(region);
+  const auto log = memory.take_dirty_log(memory.regions()[region]);
   for (std::uint64_t page = 0; page < log.size() * 64; ++page) {
     if ((log[page / 64] >> (page % 64) & 1) != 0) pages.push_back(page);
   }
