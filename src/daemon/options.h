@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "mem/frame_source.h"
+
+namespace bulkhead::daemon {
+
+// The user asked for something impossible; the text says what, and what would be right.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct PoolOption {
+  Backing backing = Backing::kMemfd;
+  std::uint64_t size_bytes = 0;
+  std::optional<unsigned> numa_node;
+  std::string carved;  // SIZE@ADDRESS, for CarvedRange::parse
+};
+
+struct DaemonOptions {
+  std::vector<PoolOption> pools;
+  std::uint64_t per_user_bytes = ~std::uint64_t{0};
+  std::string runtime_dir = "/run/bulkheadd";
+  std::string group = "kvm";
+};
+
+// KIND:SIZE[@NODE] or carved:SIZE@ADDRESS. Throws UsageError.
+PoolOption parse_pool(const std::string& text);
+// A multiple of 2 MiB, as 512M or 4G. Throws UsageError.
+std::uint64_t parse_frames_size(const std::string& option, const std::string& text);
+
+// Nothing when --help or --version was asked for, and is printed. Throws UsageError.
+std::optional<DaemonOptions> parse_options(int argc, char** argv);
+
+}  // namespace bulkhead::daemon

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "daemon/frame_keeper.h"
+#include "daemon/process_identity.h"
+#include "daemon/scrub_queue.h"
+#include "mem/daemon_protocol.h"
+
+namespace bulkhead::daemon {
+
+// bulkheadd's socket: docs/formats/ledger.md. Ends partitions whose process dies. Clients, and what
+// is kept for one, are bounded; none is waited for. Single-threaded.
+class Server final : private EventHandler {
+ public:
+  static constexpr std::size_t kMaxClients = 64;
+
+  struct Options {
+    Fd listener;  // a listening, non-blocking SOCK_SEQPACKET socket
+    std::optional<gid_t> group;
+  };
+
+  // Ends the partitions that died while nobody watched.
+  static Result<std::unique_ptr<Server>> create(EventLoop& loop, FrameKeeper& keeper,
+                                                Options options);
+  ~Server() override;
+
+  // A connection that was not accepted from the listener: for tests.
+  void admit(Fd connection);
+  // From now on nobody gets frames.
+  void refuse_takes() { ending_ = true; }
+  std::size_t clients() const { return clients_.size(); }
+
+ private:
+  class Client;
+  class Owner;
+  struct Reply;
+  using Body = MessageWriter<kMaxReply>;
+
+  Server(EventLoop& loop, FrameKeeper& keeper, Options options);
+
+  void on_ready(std::uint32_t events) override;
+  void make_room();
+  void forget_gone();
+
+  Result<void> adopt_partitions();
+  Result<void> watch_owner(PartitionId partition, const ProcessIdentity& process);
+  void owner_died(PartitionId partition);
+
+  Result<Reply> serve(Client& client, std::span<const std::byte> packet);
+  Result<void> dispatch(Client& client, Request request, ByteReader& reader, Reply& reply);
+  Result<void> hello(Client& client, ByteReader& reader, Reply& reply);
+  Result<void> enter(Client& client, ByteReader& reader, Reply& reply);
+  Result<void> take(Client& client, ByteReader& reader, Reply& reply);
+  Result<void> change(Client& client, Request request, ByteReader& reader);
+  Result<void> grant(Client& client, ByteReader& reader, Reply& reply);
+  Result<void> snapshot(const Client& client, Reply& reply);
+  void list_pools(Reply& reply);
+
+  EventLoop& loop_;
+  FrameKeeper& keeper_;
+  Options options_;
+  bool ending_ = false;
+  LogLimiter refusals_;
+  std::unique_ptr<ScrubQueue> scrubbing_;
+  std::vector<std::byte> packet_;  // the one that is being read
+  std::vector<std::unique_ptr<Owner>> owners_;
+  std::vector<std::unique_ptr<Client>> clients_;  // the oldest first
+  Watch watch_;
+};
+
+}  // namespace bulkhead::daemon

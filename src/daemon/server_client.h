@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/server.h"
+
+namespace bulkhead::daemon {
+
+struct Server::Reply {
+  explicit Reply(std::uint32_t serial, std::uint32_t status = 0) : body(status, serial) {}
+
+  Body body;
+  Fd file;
+};
+
+// One connection. Reads a request, has it answered, and is dropped if it does not take the answer.
+class Server::Client final : public EventHandler {
+ public:
+  Client(Server& server, Fd connection, Peer peer)
+      : server_(server), connection_(std::move(connection)), peer_(std::move(peer)) {}
+
+  Result<void> start();
+  void on_ready(std::uint32_t events) override;
+  void close();
+
+  bool closed() const { return !connection_.valid(); }
+  const Peer& peer() const { return peer_; }
+
+  bool greeted = false;
+  std::optional<PartitionId> partition;
+
+ private:
+  void answer(const Result<Reply>& reply, std::uint32_t serial);
+  void send(const Reply& reply);
+
+  Server& server_;
+  Fd connection_;
+  Peer peer_;
+  Watch watch_;
+};
+
+// The process of one partition, connected or not.
+class Server::Owner final : public EventHandler {
+ public:
+  Owner(Server& server, PartitionId id, Fd pidfd)
+      : partition(id), server_(server), pidfd_(std::move(pidfd)) {}
+
+  Result<void> start();
+  void on_ready(std::uint32_t events) override;
+
+  const PartitionId partition;
+  bool dead = false;
+
+ private:
+  Server& server_;
+  Fd pidfd_;
+  Watch watch_;
+};
+
+}  // namespace bulkhead::daemon
