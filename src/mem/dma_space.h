@@ -76,6 +76,7 @@ class DmaSpace {
   friend class DmaCursor;
   friend class IoRing;
 
+  Residency* residency() const { return memory_.residency(); }
   Result<DmaRun> translate(DmaAddr from, std::uint64_t length, DmaAccess access) const;
   Result<Gpa> translate_cell(DmaAddr from, std::uint64_t size, DmaAccess access) const;
   // Appends the host vectors of a segment; `used` counts those in `vectors`. Whoever has the kernel

@@ -43,7 +43,7 @@ class DmaSpaceTest : public testing::Test {
   }
   std::size_t count_dirty() {
     std::size_t count = 0;
-    for (const std::uint64_t word : memory_->take_dirty_log(0)) {
+    for (const std::uint64_t word : memory_->take_dirty_log(memory_->regions()[0])) {
       count += static_cast<std::size_t>(std::popcount(word));
     }
     return count;

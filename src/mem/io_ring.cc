@@ -105,16 +105,37 @@ void IoRing::queue_allocate(std::uint64_t tag, Range range, int mode) {
 }
 
 Result<void> IoRing::start(std::uint32_t slot) {
-  const Operation& operation = *operations_[slot];
+  Operation& operation = *operations_[slot];
   IoCommand command{.kind = operation.kind,
                     .slot = slot,
                     .offset = operation.rest.offset,
                     .length = operation.rest.length,
                     .flags = operation.flags};
   if (engine_->room() == 0) submit();
-  if (transfers(operation.kind)) command.vectors = TRY(vectors_for(operation));
+  if (transfers(operation.kind)) {
+    command.vectors = TRY(vectors_for(operation));
+    TRY(pin(operation, command.vectors));
+  }
   engine_->push(command);
   return {};
+}
+
+// Before the kernel sees the command: what it holds then are frames (O_DIRECT), which must not be
+// taken from the guest's pages meanwhile, in neither direction. An IOMMU may map other pages there
+// before the end, so the addresses are kept.
+Result<void> IoRing::pin(Operation& operation, std::span<const iovec> vectors) {
+  if (!operation.cursor) return {};
+  Residency* residency = operation.cursor->space_.residency();
+  if (residency == nullptr) return {};
+  TRY(residency->pin(vectors));
+  operation.pinned.assign(vectors.begin(), vectors.end());
+  return {};
+}
+
+void IoRing::unpin(Operation& operation) {
+  if (operation.pinned.empty()) return;
+  operation.cursor->space_.residency()->unpin(operation.pinned);
+  operation.pinned.clear();
 }
 
 Result<std::span<const iovec>> IoRing::vectors_for(const Operation& operation) {
@@ -177,6 +198,7 @@ std::size_t IoRing::reap(std::span<IoCompletion> out) {
 
 std::optional<IoCompletion> IoRing::advance(const IoResult& result) {
   Operation& operation = *operations_[result.slot];
+  unpin(operation);
   int os_errno = 0;
   if (account(operation, result.value, os_errno) == Progress::kMore) {
     if (start(result.slot)) return std::nullopt;
@@ -217,7 +239,8 @@ void IoRing::cancel_all() {
     std::array<IoResult, kBatch> results;
     const std::size_t got = engine_->reap(results);
     for (const IoResult& result : std::span(results).first(got)) {
-      const Operation& operation = *operations_[result.slot];
+      Operation& operation = *operations_[result.slot];
+      unpin(operation);
       if (operation.kind == IoCommand::Kind::kRead) {
         operation.cursor->note_written(operation.rest.length);
       }

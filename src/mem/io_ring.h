@@ -84,7 +84,8 @@ class IoRing {
     int flags = 0;                         // as in IoCommand
     std::optional<DmaCursor> cursor = {};  // none: no data, or zeroes
     std::uint64_t done = 0;
-    int stalls = 0;  // attempts in a row without progress
+    int stalls = 0;                  // attempts in a row without progress
+    std::vector<iovec> pinned = {};  // what the kernel may use now, if a Residency manages it
   };
   enum class Progress : std::uint8_t { kMore, kEnd };
 
@@ -93,6 +94,9 @@ class IoRing {
   Result<void> queue_transfer(const Operation& operation);
   // Hands what is left of an operation to the engine.
   Result<void> start(std::uint32_t slot);
+  // The kernel may use the memory of the command from now on, or no longer.
+  Result<void> pin(Operation& operation, std::span<const iovec> vectors);
+  void unpin(Operation& operation);
   Result<std::span<const iovec>> vectors_for(const Operation& operation);
   Result<std::span<const iovec>> collect_memory(const Operation& operation);
   std::span<iovec> unused_vectors() const;

@@ -230,12 +230,13 @@ TEST_P(IoRingTest, ReadPagesAreDirtyAfterTheTransfer) {
   memory_->start_dirty_log();
   const DmaSegment segments[] = {{DmaAddr(kPageSize * 64), 8192}};
   ASSERT_TRUE(ring_->queue_read(1, DmaWriter(space_, segments), {0, 8192}));
-  static_cast<void>(memory_->take_dirty_log(0));  // a log taken before the bytes come
+  static_cast<void>(
+      memory_->take_dirty_log(memory_->regions()[0]));  // a log taken before the bytes come
   finish(*ring_);
-  EXPECT_EQ(memory_->take_dirty_log(0)[1], 3u);
+  EXPECT_EQ(memory_->take_dirty_log(memory_->regions()[0])[1], 3u);
   ASSERT_TRUE(ring_->queue_write(1, DmaReader(space_, segments), {0, 8192}, false));
   finish(*ring_);
-  EXPECT_EQ(memory_->take_dirty_log(0)[1], 0u);
+  EXPECT_EQ(memory_->take_dirty_log(memory_->regions()[0])[1], 0u);
 }
 
 TEST_P(IoRingTest, CancelFromAnotherThreadLeavesNothingInFlight) {

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "mem/cold_memory.h"
+#include "mem/cold_memory_for_test.h"
+
+namespace bulkhead {
+namespace {
+
+constexpr std::uint64_t kPages = 2048;
+
+// Some bytes that no program has by itself, kept so that a search for them does not find them here.
+class Secret {
+ public:
+  Secret() {
+    for (std::size_t i = 0; i < masked_.size(); ++i) {
+      masked_[i] = static_cast<unsigned char>((i * 89 + 17) % 251);
+    }
+  }
+  void write_to(std::byte* place) const {
+    for (std::size_t i = 0; i < masked_.size(); ++i) {
+      place[i] = static_cast<std::byte>(masked_[i] ^ kMask);
+    }
+  }
+  bool is_in(const std::vector<unsigned char>& bytes) const {
+    const auto same = [](unsigned char byte, unsigned char masked) {
+      return byte == (masked ^ kMask);
+    };
+    return std::ranges::search(bytes, masked_, same).begin() != bytes.end();
+  }
+
+ private:
+  static constexpr unsigned char kMask = 0x5c;
+  std::array<unsigned char, 40> masked_;
+};
+
+// Whether the secret is in what this process maps, outside of guest memory.
+bool process_holds(const Secret& secret, const TestRam& ram) {
+  constexpr std::uint64_t kLargest = 64 * kMiB;  // leaves out what sanitizers reserve
+  const std::uint64_t hidden = ram.mapping.host().value();
+  const Fd memory = Fd::open("/proc/self/mem", O_RDONLY).value();
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long start = 0;
+    unsigned long end = 0;
+    char readable = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx %c", &start, &end, &readable) != 3) continue;
+    if (readable != 'r' || end - start > kLargest) continue;
+    if (start >= hidden && start < hidden + ram.mapping.size()) continue;
+    std::vector<unsigned char> bytes(end - start);
+    if (::pread(memory.get(), bytes.data(), bytes.size(), static_cast<off_t>(start)) <= 0) continue;
+    const bool found = secret.is_in(bytes);
+    ::explicit_bzero(bytes.data(), bytes.size());
+    if (found) return true;
+  }
+  return false;
+}
+
+TEST_F(ColdMemoryTest, SealAllLeavesNothing) {
+  const Secret secret;
+  const TestRam ram(kPages);
+  const auto cold = make(ram);
+  for (std::uint64_t page = 0; page < kPages; ++page) secret.write_to(ram.at(page) + 100);
+  for (std::uint64_t page = 0; page < kPages; ++page) EXPECT_NE(ram.at(page)[100], std::byte{0});
+  std::uint64_t last = 0;
+  ASSERT_TRUE(cold->seal_all([&](std::uint64_t done, std::uint64_t total) {
+    EXPECT_GE(done, last);
+    EXPECT_EQ(total, kPages);
+    last = done;
+  }));
+  EXPECT_EQ(last, kPages);
+  EXPECT_EQ(ram.resident(), 0u);
+  EXPECT_EQ(::lseek(ram.file.get(), 0, SEEK_DATA), -1);
+  EXPECT_EQ(errno, ENXIO);
+  EXPECT_EQ(cold->stats().sealed, kPages);
+  EXPECT_FALSE(process_holds(secret, ram));
+  {
+    // Control: the search finds what is there. Shared, so that it joins no mapping of a sanitizer.
+    const Mapping stray = Mapping::create({.size_bytes = 2 * kPageSize,
+                                           .protection = PROT_READ | PROT_WRITE,
+                                           .flags = MAP_SHARED | MAP_ANONYMOUS})
+                              .value();
+    secret.write_to(stray.data() + 5000);
+    EXPECT_TRUE(process_holds(secret, ram));
+  }
+  cold->resume();
+  EXPECT_NE(ram.at(9)[100], std::byte{0});
+}
+
+// Looks at the file in the moment between the overwriting and the freeing of a page: it cannot be
+// caught from outside, so the frame is held by a pipe, as the kernel would see it after freeing.
+TEST_F(ColdMemoryTest, FreedFramesHoldZeroes) {
+  const TestRam ram(kPages);
+  const auto cold = make(ram, {.limit_pages = kPages});
+  fill(ram);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const Fd out(ends[0]);
+  const Fd in(ends[1]);
+  const iovec piece = {ram.at(7), 8};
+  ASSERT_EQ(::vmsplice(in.get(), &piece, 1, 0), 8);
+  ASSERT_TRUE(cold->seal_all());
+  std::uint64_t left = 1;
+  ASSERT_EQ(::read(out.get(), &left, 8), 8);
+  EXPECT_EQ(left, 0u);
+  cold->resume();
+  EXPECT_EQ(ram.cell(7), 8u);
+}
+
+TEST_F(ColdMemoryTest, HoldsFaultsUntilResumed) {
+  const TestRam ram(kPages);
+  const auto cold = make(ram);
+  fill(ram);
+  ASSERT_TRUE(cold->seal_all());
+  std::atomic<bool> seen = false;
+  std::thread reader([&] {
+    EXPECT_EQ(ram.cell(3), 4u);
+    seen = true;
+  });
+  // Nothing can be resident, however long the reader has been waiting.
+  for (int i = 0; i < 100; ++i) std::this_thread::yield();
+  EXPECT_FALSE(seen);
+  EXPECT_EQ(ram.resident(), 0u);
+  cold->resume();
+  reader.join();
+  expect_filled(ram);
+  ASSERT_TRUE(cold->seal_all());  // and again
+  EXPECT_EQ(ram.resident(), 0u);
+  cold->resume();
+  expect_filled(ram);
+}
+
+// The end of cold memory does not turn sealed pages into zeroes.
+TEST_F(ColdMemoryTest, SealedPagesAreForbiddenAfterwards) {
+  const TestRam ram(kPages);
+  auto cold = make(ram);
+  fill(ram);
+  cold.reset();
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const Fd out(ends[0]);
+  const Fd in(ends[1]);
+  EXPECT_EQ(::write(in.get(), ram.at(1), 8), -1);
+  EXPECT_EQ(errno, EFAULT);
+}
+
+}  // namespace
+}  // namespace bulkhead
