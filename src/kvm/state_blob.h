@@ -21,7 +21,9 @@ inline constexpr std::uint32_t kBlobVersion = 1;
 
 class BlobWriter {
  public:
-  explicit BlobWriter(std::uint32_t magic) {
+  // With room for `expected_bytes`, so that no outgrown copy of a guest's data stays on the heap.
+  explicit BlobWriter(std::uint32_t magic, std::size_t expected_bytes = 0) {
+    bytes_.reserve(expected_bytes);
     append(std::as_bytes(std::span(&magic, 1)));
     append(std::as_bytes(std::span(&kBlobVersion, 1)));
   }

@@ -66,6 +66,12 @@ class Vcpu {
   Result<std::vector<std::byte>> save(std::span<const std::uint32_t> msr_indices) const;
   Result<void> restore(std::span<const std::byte> blob) const;
 
+  // Takes the registers that hold the guest's data (general, floating-point and vector) out of
+  // KVM, which keeps no copy; and puts them back. Clocks, timers and what else belongs to the
+  // machine go on meanwhile. Between the two the vCPU must not run.
+  Result<std::vector<std::byte>> take_data() const;
+  Result<void> put_back_data(std::span<const std::byte> blob) const;
+
  private:
   friend class Vm;
 
@@ -78,6 +84,7 @@ class Vcpu {
   Vcpu(Fd fd, Mapping run_area, std::uint32_t id, std::size_t xsave_size)
       : fd_(std::move(fd)), run_area_(std::move(run_area)), id_(id), xsave_size_(xsave_size) {}
 
+  Result<std::vector<std::byte>> read_xsave() const;
   // At least the first, at most all of the span; 0 when KVM refuses the first.
   Result<std::size_t> read_some_msrs(std::span<Msr> msrs) const;
   Result<std::size_t> write_some_msrs(std::span<const Msr> msrs) const;

@@ -13,6 +13,7 @@ namespace bulkhead::kvm {
 namespace {
 
 constexpr std::uint32_t kVcpuBlobMagic = 0x43564842;  // "BHVC"
+constexpr std::uint32_t kDataBlobMagic = 0x44564842;  // "BHVD"
 constexpr std::size_t kMaxMsrs = 4096;
 constexpr std::uint32_t kMsrTscDeadline = 0x6e0;
 
@@ -122,9 +123,7 @@ Result<void> Vcpu::restore_msrs(std::span<const Msr> msrs) const {
 
 Result<std::vector<std::byte>> Vcpu::save(std::span<const std::uint32_t> msr_indices) const {
   FixedState state = TRY(read_fixed(fd_));
-  std::vector<std::byte> xsave(xsave_size_);
-  unsigned long get_xsave = xsave_size_ > sizeof(abi::XsaveArea) ? abi::kGetXsave2 : abi::kGetXsave;
-  TRY(abi::call(fd_, get_xsave, xsave.data(), "cannot save the XSAVE state"));
+  const std::vector<std::byte> xsave = TRY(read_xsave());
   std::vector<Msr> msrs = TRY(readable_msrs(msr_indices));
 
   BlobWriter blob(kVcpuBlobMagic);
@@ -132,6 +131,43 @@ Result<std::vector<std::byte>> Vcpu::save(std::span<const std::uint32_t> msr_ind
   blob.put_bytes(xsave);
   blob.put_bytes(format_msrs(msrs));
   return std::move(blob).take();
+}
+
+Result<std::vector<std::byte>> Vcpu::read_xsave() const {
+  std::vector<std::byte> xsave(xsave_size_);
+  unsigned long get_xsave = xsave_size_ > sizeof(abi::XsaveArea) ? abi::kGetXsave2 : abi::kGetXsave;
+  TRY(abi::call(fd_, get_xsave, xsave.data(), "cannot save the XSAVE state"));
+  return xsave;
+}
+
+// An XSAVE image whose header names no component puts them all into their initial state (SDM,
+// "Operation of XRSTOR"); without XSAVE the legacy image of zeros is loaded as it is. No copy may
+// stay on our heap or stack, hence the room given to the blob, and the wiping.
+Result<std::vector<std::byte>> Vcpu::take_data() const {
+  Registers general = TRY(registers());
+  std::vector<std::byte> xsave = TRY(read_xsave());
+  BlobWriter blob(kDataBlobMagic, sizeof general + xsave.size() + 64);
+  blob.put(general);
+  blob.put_bytes(xsave);
+  ::explicit_bzero(&general, sizeof general);
+  ::explicit_bzero(xsave.data(), xsave.size());
+
+  TRY(set_registers({.rflags = 2}));  // bit 1 is always set
+  TRY(abi::call(fd_, abi::kSetXsave, xsave.data(), "KVM does not clear the XSAVE state"));
+  return std::move(blob).take();
+}
+
+Result<void> Vcpu::put_back_data(std::span<const std::byte> bytes) const {
+  auto blob = TRY(BlobReader::open(bytes, kDataBlobMagic));
+  auto general = TRY(blob.get<Registers>());
+  auto xsave = TRY(blob.get_bytes());
+  if (xsave.size() != xsave_size_) {
+    return Error{Errc::kUnsupported, 0, "the saved XSAVE state has another host's size"};
+  }
+  TRY(blob.finish());
+  TRY(set_registers(general));
+  TRY(abi::call(fd_, abi::kSetXsave, xsave.data(), "KVM refuses the saved XSAVE state"));
+  return {};
 }
 
 Result<void> Vcpu::restore(std::span<const std::byte> bytes) const {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -70,6 +71,36 @@ TEST_F(VcpuState, ContinuesInAnotherVm) {
   Vcpu vcpu = guest->add_vcpu();
   auto restored = vcpu.restore(blob_);
   ASSERT_TRUE(restored) << restored.error().what << " errno " << restored.error().os_errno;
+  EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
+  EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
+}
+
+TEST_F(VcpuState, DataIsTakenOutAndPutBack) {
+  auto guest = other();
+  Vcpu vcpu = guest->add_vcpu();
+  ASSERT_TRUE(vcpu.restore(blob_));
+  auto msrs = guest_->system.saved_msrs();
+  ASSERT_TRUE(msrs);
+  const std::array<std::byte, 4> pattern{std::byte{0x78}, std::byte{0x56}, std::byte{0x34},
+                                         std::byte{0x12}};
+  // CR2 has it, too, here; but that is an address and no data.
+  auto occurrences = [&](const std::vector<std::byte>& blob) {
+    int count = 0;
+    for (auto at = blob.begin();; ++at, ++count) {
+      at = std::search(at, blob.end(), pattern.begin(), pattern.end());
+      if (at == blob.end()) return count;
+    }
+  };
+  ASSERT_EQ(occurrences(blob_), 2);
+  const auto taken = vcpu.take_data();
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(occurrences(*taken), 1);
+  EXPECT_EQ(vcpu.registers()->rbx, 0u);
+  EXPECT_EQ(occurrences(*vcpu.save(*msrs)), 1);
+  for (std::size_t size = 0; size < taken->size(); ++size) {
+    EXPECT_FALSE(vcpu.put_back_data(std::span(*taken).first(size))) << size;
+  }
+  ASSERT_TRUE(vcpu.put_back_data(*taken));
   EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
   EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
 }
