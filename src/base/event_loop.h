@@ -41,6 +41,9 @@ class EventLoop {
   Result<void> run_once(int timeout_ms);
   void stop();
 
+  // Readable while an event waits: another loop can watch this one, and call run_once(0).
+  int fd() const { return epoll_.get(); }
+
  private:
   struct Slot {
     EventHandler* handler = nullptr;

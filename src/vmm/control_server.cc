@@ -8,8 +8,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <optional>
 
 #include "base/log.h"
+#include "crypto/digest.h"
 #include "vmm/console_hub.h"
 
 namespace bulkhead {
@@ -31,6 +34,16 @@ std::string outcome(const Result<void>& result) {
   return std::string("error ") + to_string(result.error().code) + " " + result.error().what;
 }
 
+// Takes a decimal number and the space behind it off the front of `text`.
+std::optional<std::uint64_t> take_number(std::string_view& text) {
+  std::uint64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, code] = std::from_chars(text.data(), end, number);
+  if (code != std::errc{} || (stop != end && *stop != ' ')) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(stop - text.data()) + (stop == end ? 0 : 1));
+  return number;
+}
+
 }  // namespace
 
 const char* to_string(PartitionState state) {
@@ -41,6 +54,8 @@ const char* to_string(PartitionState state) {
       return "running";
     case PartitionState::kPaused:
       return "paused";
+    case PartitionState::kSuspended:
+      return "suspended";
     case PartitionState::kStopping:
       return "stopping";
   }
@@ -180,11 +195,32 @@ std::string ControlServer::answer(std::string_view request) {
   if (request == "stop") return outcome(options_.handler.request_power_button());
   if (request == "pause") return outcome(options_.handler.pause());
   if (request == "resume") return outcome(options_.handler.resume());
+  if (request == "suspend") return outcome(options_.handler.suspend());
+  if (request == "shared") return "ok" + options_.handler.shared();
+  if (request.starts_with("resize ")) return resize(request.substr(7));
+  if (request.starts_with("peek ")) return peek(request.substr(5));
   if (request == "kill") {
     options_.handler.request_stop();
     return "ok";
   }
   return "error malformed no such request";
+}
+
+std::string ControlServer::resize(std::string_view argument) {
+  const std::optional<std::uint64_t> bytes = take_number(argument);
+  if (!bytes || !argument.empty()) return "error malformed resize takes a number of bytes";
+  return outcome(options_.handler.resize(*bytes));
+}
+
+std::string ControlServer::peek(std::string_view arguments) {
+  const std::optional<std::uint64_t> from = take_number(arguments);
+  const std::optional<std::uint64_t> length = from ? take_number(arguments) : std::nullopt;
+  if (!length || !arguments.empty() || *length == 0 || *length > kMaxPeek) {
+    return "error malformed peek takes an address and a length of at most 4096 bytes";
+  }
+  std::vector<std::byte> bytes(*length);
+  const Result<void> read = options_.handler.read_shared(Gpa(*from), bytes);
+  return read ? "ok " + to_hex(bytes) : outcome(read);
 }
 
 std::string ControlServer::describe() {
@@ -193,6 +229,10 @@ std::string ControlServer::describe() {
   text.append(options_.name).append(" state=").append(to_string(status.state));
   text.append(" cpus=").append(std::to_string(status.cpus));
   text.append(" memory_bytes=").append(std::to_string(status.memory_bytes));
+  text.append(" max_memory_bytes=").append(std::to_string(status.max_memory_bytes));
+  text.append(" target_bytes=").append(std::to_string(status.target_bytes));
+  text.append(" resident_bytes=").append(std::to_string(status.resident_bytes));
+  text.append(" sealed_bytes=").append(std::to_string(status.sealed_bytes));
   text.append(" uptime_ms=").append(std::to_string(status.uptime_ms));
   text.append(" reboots=").append(std::to_string(status.reboots));
   return text;

@@ -19,7 +19,15 @@ namespace {
 class FakeHandler final : public ControlHandler {
  public:
   PartitionStatus status() override {
-    return {.state = state, .cpus = 2, .memory_bytes = 268435456, .uptime_ms = 1500, .reboots = 1};
+    return {.state = state,
+            .cpus = 2,
+            .memory_bytes = 268435456,
+            .max_memory_bytes = 402653184,
+            .target_bytes = 268435456,
+            .resident_bytes = 1048576,
+            .sealed_bytes = 4096,
+            .uptime_ms = 1500,
+            .reboots = 1};
   }
   Result<void> request_power_button() override {
     ++power_buttons;
@@ -36,6 +44,23 @@ class FakeHandler final : public ControlHandler {
     return {};
   }
 
+  Result<void> suspend() override {
+    state = PartitionState::kSuspended;
+    return {};
+  }
+  Result<void> resize(std::uint64_t memory_bytes) override {
+    if (memory_bytes % kGrowthUnit != 0) return Error{Errc::kInvalidArgument, 0, "not whole units"};
+    resized_to = memory_bytes;
+    return {};
+  }
+  std::string shared() override { return " range=1,2,0,r"; }
+  Result<void> read_shared(Gpa from, std::span<std::byte> to) override {
+    if (from != Gpa(4096)) return Error{Errc::kPermission, 0, "the guest does not share that"};
+    std::fill(to.begin(), to.end(), std::byte{0x5a});
+    return {};
+  }
+
+  std::uint64_t resized_to = 0;
   PartitionState state = PartitionState::kRunning;
   bool refuse = false;
   int power_buttons = 0;
@@ -99,10 +124,19 @@ class ControlServerTest : public ::testing::Test {
 TEST_F(ControlServerTest, AnswersEveryRequest) {
   const Fd client = connect();
   EXPECT_EQ(ask(client, "status\n"),
-            "ok name=web state=running cpus=2 memory_bytes=268435456 uptime_ms=1500 reboots=1\n");
+            "ok name=web state=running cpus=2 memory_bytes=268435456 max_memory_bytes=402653184 "
+            "target_bytes=268435456 resident_bytes=1048576 sealed_bytes=4096 uptime_ms=1500 "
+            "reboots=1\n");
   EXPECT_EQ(ask(client, "pause\n"), "ok\n");
   EXPECT_TRUE(ask(client, "status\n").starts_with("ok name=web state=paused "));
   EXPECT_EQ(ask(client, "resume\n"), "ok\n");
+  EXPECT_EQ(ask(client, "suspend\n"), "ok\n");
+  EXPECT_TRUE(ask(client, "status\n").starts_with("ok name=web state=suspended "));
+  EXPECT_EQ(ask(client, "resume\n"), "ok\n");
+  EXPECT_EQ(ask(client, "resize 268435456\n"), "ok\n");
+  EXPECT_EQ(handler_.resized_to, 268435456U);
+  EXPECT_EQ(ask(client, "shared\n"), "ok range=1,2,0,r\n");
+  EXPECT_EQ(ask(client, "peek 4096 3\n"), "ok 5a5a5a\n");
   EXPECT_EQ(ask(client, "stop\n"), "ok\n");
   EXPECT_EQ(handler_.power_buttons, 1);
   handler_.refuse = true;
@@ -117,6 +151,20 @@ TEST_F(ControlServerTest, UnknownRequestsAreRefused) {
     EXPECT_EQ(ask(client, bad), "error malformed no such request\n") << bad;
   }
   EXPECT_EQ(ask(client, std::string_view("st\0tus\n", 7)), "error malformed no such request\n");
+}
+
+TEST_F(ControlServerTest, NumbersAreChecked) {
+  const Fd client = connect();
+  for (const char* bad : {"resize \n", "resize x\n", "resize 1 2\n", "resize -1\n",
+                          "resize 99999999999999999999\n"}) {
+    EXPECT_EQ(ask(client, bad), "error malformed resize takes a number of bytes\n") << bad;
+  }
+  EXPECT_EQ(ask(client, "resize 4096\n"), "error invalid_argument not whole units\n");
+  for (const char* bad : {"peek 4096\n", "peek 4096 0\n", "peek 4096 4097\n", "peek  1\n",
+                          "peek 1 2 3\n", "peek 0x10 1\n"}) {
+    EXPECT_TRUE(ask(client, bad).starts_with("error malformed peek takes")) << bad;
+  }
+  EXPECT_EQ(ask(client, "peek 0 1\n"), "error permission the guest does not share that\n");
 }
 
 TEST_F(ControlServerTest, LinesMayComeInPartsOrTogether) {

@@ -16,7 +16,8 @@ constexpr unsigned kFormatVersion = 1;
 constexpr std::size_t kMaxPath = 4095;
 constexpr std::size_t kMaxDebugKnobs = 16;
 
-constexpr std::array<std::string_view, 2> kBackingNames{"memfd", "hugetlb"};
+constexpr std::array<std::string_view, 3> kBackingNames{"memfd", "hugetlb", "carved"};
+constexpr std::array<std::string_view, 2> kKeeperNames{"private", "daemon"};
 constexpr std::array<std::string_view, 3> kKernelNames{"bzimage", "elf-pvh", "unpacked"};
 constexpr std::array<std::string_view, 2> kNetNames{"tap", "stream"};
 constexpr std::array<std::string_view, 2> kRebootNames{"restart", "exit"};
@@ -60,6 +61,21 @@ void visit_console(Visitor& visitor, Console& console) {
 }
 
 template <class Visitor, class Spec>
+void visit_memory(Visitor& visitor, Spec& spec) {
+  visitor.number("memory_bytes", spec.memory_bytes);
+  visitor.number("max_memory_bytes", spec.max_memory_bytes);
+  visitor.choice("backing", spec.backing, kBackingNames);
+  visitor.flag("lock_memory", spec.lock_memory);
+  visitor.choice("frames", spec.frames, kKeeperNames);
+  visitor.text("daemon_socket", spec.daemon_socket, kMaxSocketPath);
+  visitor.number("numa_node", spec.numa_node);
+  visitor.number("seal.resident_bytes", spec.seal.resident_bytes);
+  visitor.number("seal.key_fd", spec.seal.key_fd);
+  visitor.number("seal.store_fd", spec.seal.store_fd);
+  visitor.flag("seal.compress", spec.seal.compress);
+}
+
+template <class Visitor, class Spec>
 void visit_devices(Visitor& visitor, Spec& spec) {
   visitor.list("disks", spec.disks, kMaxDisks);
   for (std::size_t i = 0; i < spec.disks.size(); ++i) visit_disk(visitor, i, spec.disks[i]);
@@ -82,9 +98,7 @@ void visit_spec(Visitor& visitor, Spec& spec) {
   visitor.number("runtime_fd", spec.runtime_fd);
   visitor.number("control_fd", spec.control_fd);
   visitor.number("ready_fd", spec.ready_fd);
-  visitor.number("memory_bytes", spec.memory_bytes);
-  visitor.choice("backing", spec.backing, kBackingNames);
-  visitor.flag("lock_memory", spec.lock_memory);
+  visit_memory(visitor, spec);
   visitor.number("cpus", spec.cpus);
   visitor.choice("kernel_kind", spec.kernel_kind, kKernelNames);
   visitor.number("kernel_fd", spec.kernel_fd);
@@ -130,12 +144,34 @@ bool memory_ok(const LaunchSpec& spec) {
          spec.memory_bytes % kMemoryUnit == 0;
 }
 
+bool growth_ok(const LaunchSpec& spec) {
+  return spec.max_memory_bytes == 0 ||
+         (spec.max_memory_bytes > spec.memory_bytes && spec.max_memory_bytes <= kMaxMemoryBytes &&
+          (spec.max_memory_bytes - spec.memory_bytes) % kGrowthUnit == 0);
+}
+
+// Carved and huge frames cannot be given back page by page.
+bool seal_ok(const LaunchSpec& spec) {
+  return spec.seal.resident_bytes == 0 || (spec.backing == Backing::kMemfd && !spec.lock_memory &&
+                                           spec.seal.resident_bytes >= kMinResidentBytes &&
+                                           spec.seal.resident_bytes % kPageSize == 0);
+}
+
+bool frames_ok(const LaunchSpec& spec) {
+  if (spec.frames == FrameKeeper::kDaemon) return spec.daemon_socket.starts_with('/');
+  return spec.backing != Backing::kCarved && spec.numa_node < 0;
+}
+
 bool validate(const LaunchSpec& spec, SpecError& error) {
   const Rule rules[] = {
       {is_valid_partition_name(spec.name), "name is not a partition name"},
       {spec.runtime_dir.starts_with('/'), "runtime_dir is not an absolute path"},
       {spec.runtime_fd >= 0 && spec.control_fd >= 0, "runtime_fd and control_fd are needed"},
       {memory_ok(spec), "memory_bytes is out of range, or not a multiple of 2 MiB"},
+      {growth_ok(spec), "max_memory_bytes is not memory_bytes and whole growth units, or too much"},
+      {seal_ok(spec),
+       "seal.resident_bytes is too little, or the backing cannot be sealed by pages"},
+      {frames_ok(spec), "these frames need the daemon and its socket"},
       {spec.cpus >= 1 && spec.cpus <= kMaxCpus, "cpus is out of range"},
       {spec.kernel_fd >= 0, "kernel_fd is needed"},
       {disks_ok(spec), "a disk has no descriptor, or a number of queues out of range"},
@@ -194,7 +230,8 @@ std::optional<LaunchSpec> parse_launch_spec(std::string_view text, SpecError& er
 std::vector<int> descriptors(const LaunchSpec& spec) {
   std::vector<int> all{spec.runtime_fd,     spec.control_fd,     spec.ready_fd,
                        spec.kernel_fd,      spec.initrd_fd,      spec.console.in_fd,
-                       spec.console.out_fd, spec.console.log_fd, spec.console.messages_fd};
+                       spec.console.out_fd, spec.console.log_fd, spec.console.messages_fd,
+                       spec.seal.key_fd,    spec.seal.store_fd};
   for (const DiskSpec& disk : spec.disks) all.push_back(disk.fd);
   for (const NetSpec& net : spec.nets) all.push_back(net.fd);
   std::erase_if(all, [](int fd) { return fd < 0; });

@@ -31,6 +31,8 @@ inline constexpr unsigned kMaxMtu = 65521;  // with the Ethernet header, at most
 inline constexpr std::uint64_t kMemoryUnit = 2 * kMiB;
 inline constexpr std::uint64_t kMinMemoryBytes = GuestMemory::kMinSize;
 inline constexpr std::uint64_t kMaxMemoryBytes = GuestMemory::kMaxSize;
+inline constexpr std::uint64_t kMinResidentBytes = 16 * kMiB;
+inline constexpr std::size_t kMaxSocketPath = 107;    // sun_path less its NUL
 inline constexpr std::size_t kMaxCommandLine = 2047;  // COMMAND_LINE_SIZE less the terminating NUL
 inline constexpr std::size_t kMaxName = 63;
 inline constexpr std::size_t kMaxDiskSerial = 20;  // VIRTIO_BLK_ID_BYTES, virtio 1.2 §5.2.6
@@ -41,6 +43,8 @@ inline constexpr std::size_t kMaxSpecBytes = 32 * kKiB;
 using MemoryBacking = Backing;
 enum class KernelKind : std::uint8_t { kBzImage, kElfPvh, kUnpacked };
 enum class NetKind : std::uint8_t { kTap, kStream };
+// Who owns the frames of guest memory: the host's pool, kept by bulkheadd, or this partition alone.
+enum class FrameKeeper : std::uint8_t { kPrivate, kDaemon };
 enum class OnReboot : std::uint8_t { kRestart, kExit };
 
 using MacAddress = std::array<std::uint8_t, 6>;
@@ -85,6 +89,16 @@ struct ConsoleSpec {
   bool operator==(const ConsoleSpec&) const = default;
 };
 
+// How memory is sealed that is not in use.
+struct SealSpec {
+  std::uint64_t resident_bytes = 0;  // at most this much is plaintext at a time; 0: all may be
+  int key_fd = -1;                   // a key file; -1: a random key that dies with the partition
+  int store_fd = -1;      // regular file for sealed pages, ours alone; -1: they stay in RAM
+  bool compress = false;  // before encryption: docs/formats/sealed.md says what leaks
+
+  bool operator==(const SealSpec&) const = default;
+};
+
 struct LaunchSpec {
   std::string name;
   std::string runtime_dir;  // absolute path of this partition's directory
@@ -95,6 +109,11 @@ struct LaunchSpec {
   std::uint64_t memory_bytes = 256 * kMiB;
   MemoryBacking backing = MemoryBacking::kMemfd;
   bool lock_memory = false;
+  std::uint64_t max_memory_bytes = 0;  // it can grow to this; 0: it cannot grow
+  FrameKeeper frames = FrameKeeper::kPrivate;
+  std::string daemon_socket;  // kDaemon: absolute path of bulkheadd's socket
+  int numa_node = -1;         // kDaemon: of the frames; -1: any
+  SealSpec seal;
   unsigned cpus = 1;
 
   KernelKind kernel_kind = KernelKind::kBzImage;

@@ -67,7 +67,17 @@ class RandomSpec {
     spec.ready_fd = pick(2) == 0 ? -1 : fd();
     spec.memory_bytes = kMemoryUnit * (32 + pick(100000));
     spec.backing = pick(2) == 0 ? MemoryBacking::kMemfd : MemoryBacking::kHugetlb;
+    spec.max_memory_bytes = pick(2) == 0 ? 0 : spec.memory_bytes + (1 + pick(8)) * kGrowthUnit;
+    if (pick(2) == 0) {
+      spec.frames = FrameKeeper::kDaemon;
+      spec.daemon_socket = "/run/bulkhead/bulkheadd.sock";
+      spec.numa_node = static_cast<int>(pick(4)) - 1;
+    }
     spec.lock_memory = pick(2) == 0;
+    if (spec.backing == MemoryBacking::kMemfd && !spec.lock_memory) {
+      spec.seal.resident_bytes = pick(2) * 64 * kMiB;
+    }
+    spec.seal.compress = pick(2) == 0;
     spec.cpus = static_cast<unsigned>(1 + pick(kMaxCpus));
     spec.kernel_kind = static_cast<KernelKind>(pick(3));
     spec.kernel_fd = fd();

@@ -2,6 +2,7 @@
 #include "vmm/memory_slots.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/log.h"
 
@@ -21,19 +22,75 @@ bool contains_slot(const std::vector<kvm::MemorySlot>& slots, const kvm::MemoryS
 }  // namespace
 
 Result<MemorySlots> MemorySlots::create(kvm::Vm& vm, const GuestMemory& memory) {
-  MemorySlots slots(vm, memory);
+  MemorySlots slots(vm);
   std::vector<Piece> pieces;
   for (const MemoryRegion& region : memory.regions()) {
+    slots.regions_.push_back(region);
     pieces.push_back({region.base, region.size_bytes, SlotAccess::kReadWrite});
   }
   TRY(slots.apply(pieces));
   return slots;
 }
 
+Result<void> MemorySlots::add(const MemoryRegion& region) {
+  for (const MemoryRegion& known : regions_) {
+    if (region.base < known.base + known.size_bytes &&
+        known.base < region.base + region.size_bytes) {
+      return Error{Errc::kExists, 0, "the vCPUs see this memory already"};
+    }
+  }
+  std::vector<Piece> pieces = pieces_;
+  const auto above = std::find_if(pieces.begin(), pieces.end(),
+                                  [&](const Piece& piece) { return piece.base > region.base; });
+  pieces.insert(above, {region.base, region.size_bytes, SlotAccess::kReadWrite});
+  regions_.push_back(region);
+  const Result<void> applied = apply(pieces);
+  if (!applied) regions_.pop_back();
+  return applied;
+}
+
+Result<void> MemorySlots::remove(const MemoryRegion& region) {
+  const auto known = std::find_if(regions_.begin(), regions_.end(), [&](const MemoryRegion& r) {
+    return r.base == region.base && r.size_bytes == region.size_bytes;
+  });
+  if (known == regions_.end()) {
+    return Error{Errc::kNotFound, 0, "the vCPUs do not see this memory"};
+  }
+  TRY(apply(pieces_without(region)));
+  regions_.erase(known);
+  return {};
+}
+
+std::vector<MemorySlots::Piece> MemorySlots::pieces_without(const MemoryRegion& region) const {
+  std::vector<Piece> pieces;
+  std::copy_if(pieces_.begin(), pieces_.end(), std::back_inserter(pieces), [&](const Piece& piece) {
+    return piece.base < region.base || piece.base - region.base >= region.size_bytes;
+  });
+  return pieces;
+}
+
+const MemoryRegion* MemorySlots::region_of(Gpa address) const {
+  const auto region = std::find_if(regions_.begin(), regions_.end(), [&](const MemoryRegion& r) {
+    return address >= r.base && address - r.base < r.size_bytes;
+  });
+  return region == regions_.end() ? nullptr : &*region;
+}
+
+bool MemorySlots::covers(Gpa base, std::uint64_t size_bytes) const {
+  while (size_bytes > 0) {
+    const MemoryRegion* region = region_of(base);
+    if (region == nullptr) return false;
+    const std::uint64_t here = std::min(size_bytes, region->size_bytes - (base - region->base));
+    base = base + here;
+    size_bytes -= here;
+  }
+  return true;
+}
+
 Result<void> MemorySlots::protect(const VcpuPause&, Gpa base, std::uint64_t size_bytes,
                                   SlotAccess access) {
   if (size_bytes == 0 || base.value() % kPageSize != 0 || size_bytes % kPageSize != 0 ||
-      !memory_->contains(base, size_bytes)) {
+      !covers(base, size_bytes)) {
     return Error{Errc::kOutOfRange, 0, "not whole pages of guest RAM"};
   }
   const Gpa end = base + size_bytes;
@@ -41,7 +98,7 @@ Result<void> MemorySlots::protect(const VcpuPause&, Gpa base, std::uint64_t size
   auto append = [&](const Piece& piece) {
     if (piece.size_bytes == 0) return;
     if (!pieces.empty() && pieces.back().access == piece.access &&
-        pieces.back().base + pieces.back().size_bytes == piece.base) {
+        region_of(pieces.back().base) == region_of(piece.base)) {
       pieces.back().size_bytes += piece.size_bytes;
     } else {
       pieces.push_back(piece);
@@ -92,11 +149,8 @@ std::vector<kvm::MemorySlot> MemorySlots::slots_for(const std::vector<Piece>& pi
   std::vector<kvm::MemorySlot> wanted;
   for (const Piece& piece : pieces) {
     if (piece.access == SlotAccess::kAbsent) continue;
-    const auto regions = memory_->regions();
-    const auto region = std::find_if(regions.begin(), regions.end(), [&](const MemoryRegion& r) {
-      return piece.base >= r.base && piece.base - r.base < r.size_bytes;
-    });
-    CHECK(region != regions.end());
+    const MemoryRegion* region = region_of(piece.base);
+    CHECK(region != nullptr);
     kvm::MemorySlot slot{.id = 0,
                          .base = piece.base,
                          .size_bytes = piece.size_bytes,

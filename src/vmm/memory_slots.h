@@ -21,11 +21,18 @@ enum class SlotAccess : std::uint8_t {
 // running vCPU. That is what the VcpuPause argument proves.
 class MemorySlots {
  public:
-  // One read-write slot per region. `vm` and `memory` outlive this object.
+  // One read-write slot per region of boot RAM. `vm` and the memory outlive this object.
   static Result<MemorySlots> create(kvm::Vm& vm, const GuestMemory& memory);
 
+  // Shows the vCPUs a region that GuestMemory::grow() gave, read-write. They may be running: no
+  // slot of theirs changes. What they store there before counts as a store to a protected page.
+  Result<void> add(const MemoryRegion& region);
+  // Takes away a region that add() showed, before GuestMemory::shrink(). What protect() said of its
+  // pages is forgotten.
+  Result<void> remove(const MemoryRegion& region);
+
   // Gives [base, base + size_bytes) an access of its own; whole pages of RAM. Slots are split, and
-  // joined again where neighbours agree. On an error the slots are as they were.
+  // joined again where neighbours of one region agree. On an error the slots are as they were.
   Result<void> protect(const VcpuPause& pause, Gpa base, std::uint64_t size_bytes,
                        SlotAccess access);
   SlotAccess access(Gpa address) const;
@@ -43,16 +50,19 @@ class MemorySlots {
     SlotAccess access = SlotAccess::kReadWrite;
   };
 
-  MemorySlots(kvm::Vm& vm, const GuestMemory& memory) : vm_(&vm), memory_(&memory) {}
+  explicit MemorySlots(kvm::Vm& vm) : vm_(&vm) {}
+  const MemoryRegion* region_of(Gpa address) const;
+  bool covers(Gpa base, std::uint64_t size_bytes) const;
+  std::vector<Piece> pieces_without(const MemoryRegion& region) const;
   std::vector<kvm::MemorySlot> slots_for(const std::vector<Piece>& pieces);
   std::uint32_t free_id(const std::vector<kvm::MemorySlot>& taken) const;
   Result<void> replace(const std::vector<kvm::MemorySlot>& wanted);
   Result<void> apply(const std::vector<Piece>& pieces);
 
   kvm::Vm* vm_;
-  const GuestMemory* memory_;
   bool log_dirty_ = false;
-  std::vector<Piece> pieces_;  // ascending; cover the RAM exactly
+  std::vector<MemoryRegion> regions_;  // what the vCPUs are shown
+  std::vector<Piece> pieces_;          // ascending; cover the regions exactly, each within one
   std::vector<kvm::MemorySlot> slots_;
 };
 

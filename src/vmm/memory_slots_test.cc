@@ -42,7 +42,9 @@ class MemorySlotsTest : public testing::Test {
     auto system = kvm::System::open();
     if (!system) GTEST_SKIP() << system.error().what;
     ASSERT_TRUE(kvm::install_kick_signal());
-    memory_ = GuestMemory::create({.size_bytes = 64 * kMiB}).value();
+    memory_ =
+        GuestMemory::create({.size_bytes = 64 * kMiB, .max_bytes = 64 * kMiB + 2 * kGrowthUnit})
+            .value();
     vm_.emplace(system->create_vm().value());
     ASSERT_TRUE(vm_->create_irqchip());
     slots_.emplace(MemorySlots::create(*vm_, *memory_).value());
@@ -151,6 +153,80 @@ TEST_F(MemorySlotsTest, RefusesWhatIsNotWholePagesOfRam) {
   EXPECT_FALSE(slots_->protect(pause, Gpa(64 * kMiB), kPageSize, SlotAccess::kReadOnly));
   EXPECT_FALSE(slots_->protect(pause, kPage, ~std::uint64_t{0} - 0xfff, SlotAccess::kReadOnly));
   EXPECT_EQ(slots_->slots().size(), 1U);
+}
+
+// The third page directory shows the guest the first unit at 1 GiB, where its stores then go.
+TEST_F(MemorySlotsTest, TheGuestReachesAUnitWhileItIsThere) {
+  const MemoryRegion region = memory_->grow(0).value();
+  constexpr std::uint8_t kStoreThere[] = {0x88, 0x04, 0x25, 0x10, 0, 0, 0x40, 0xeb, 0xf7};
+  ASSERT_TRUE(memory_->write(kCode, std::as_bytes(std::span(kStoreThere))));
+  ASSERT_TRUE(memory_->store<std::uint64_t>(kTables + 0x1008, (kTables.value() + 0x3000) | 3));
+  ASSERT_TRUE(memory_->store<std::uint64_t>(kTables + 0x3000, region.base.value() | 0x83));
+  const Gpa there = region.base + 0x10;
+  ASSERT_TRUE(memory_->store<std::uint8_t>(there, 0xff));  // the guest's AL is 0
+  const auto is_written = [&] { return memory_->load<std::uint8_t>(there).value_or(0xff) == 0; };
+  {
+    const VcpuPause pause = group_->pause();
+    EXPECT_EQ(slots_->access(there), SlotAccess::kAbsent);
+    EXPECT_FALSE(slots_->protect(pause, region.base, kPageSize, SlotAccess::kReadOnly));
+    ASSERT_TRUE(slots_->add(region));
+    EXPECT_EQ(slots_->add(region).error().code, Errc::kExists);
+    EXPECT_EQ(slots_->access(there), SlotAccess::kReadWrite);
+  }
+  group_->run();
+  ASSERT_TRUE(eventually(is_written));
+  EXPECT_EQ(stores_.count, 0);
+  {
+    const VcpuPause pause = group_->pause();
+    ASSERT_TRUE(slots_->remove(region));
+    EXPECT_EQ(slots_->remove(region).error().code, Errc::kNotFound);
+    ASSERT_TRUE(memory_->shrink(0));
+  }
+  // Without a slot the stores exit as MMIO, to nobody: they reach no memory that went back.
+  const auto mmio_exits = [&] {
+    constexpr std::size_t kMmioWrite = kvm::Exit(kvm::MmioWrite{}).index();
+    return group_->exit_counts()[kMmioWrite];
+  };
+  ASSERT_TRUE(eventually([&] { return mmio_exits() > 2; }));
+  const VcpuPause pause = group_->pause();
+  ASSERT_TRUE(memory_->grow(0));
+  EXPECT_EQ(memory_->load<std::uint8_t>(there).value(), 0);
+  ASSERT_TRUE(memory_->store<std::uint8_t>(there, 0xff));
+  ASSERT_TRUE(slots_->add(region));
+}
+
+TEST_F(MemorySlotsTest, ProtectionAndUnitsDoNotDisturbEachOther) {
+  const VcpuPause pause = group_->pause();
+  ASSERT_TRUE(slots_->protect(pause, kPage, kPageSize, SlotAccess::kReadOnly));
+  const MemoryRegion second = memory_->grow(1).value();
+  const MemoryRegion first = memory_->grow(0).value();
+  ASSERT_TRUE(slots_->add(second));
+  ASSERT_TRUE(slots_->add(first));
+  EXPECT_EQ(slots_->slots().size(), 5U) << "units stay slots of their own";
+  EXPECT_EQ(slots_->access(kPage), SlotAccess::kReadOnly);
+  // One range over the edge between two units.
+  const Gpa edge(second.base.value() - kPageSize);
+  ASSERT_TRUE(slots_->protect(pause, edge, 2 * kPageSize, SlotAccess::kReadOnly));
+  EXPECT_EQ(slots_->slots().size(), 7U);
+  EXPECT_EQ(slots_->access(edge), SlotAccess::kReadOnly);
+  EXPECT_EQ(slots_->access(second.base), SlotAccess::kReadOnly);
+  EXPECT_EQ(slots_->access(second.base + kPageSize), SlotAccess::kReadWrite);
+  EXPECT_FALSE(slots_->protect(pause, edge, 2 * kGrowthUnit, SlotAccess::kReadOnly));
+  ASSERT_TRUE(slots_->remove(second));
+  EXPECT_EQ(slots_->slots().size(), 5U);
+  EXPECT_FALSE(slots_->protect(pause, edge, 2 * kPageSize, SlotAccess::kReadWrite));
+  ASSERT_TRUE(slots_->protect(pause, edge, kPageSize, SlotAccess::kReadWrite));
+  ASSERT_TRUE(slots_->add(second));
+  EXPECT_EQ(slots_->access(second.base), SlotAccess::kReadWrite) << "forgotten with the unit";
+  ASSERT_TRUE(slots_->remove(first));
+  ASSERT_TRUE(slots_->remove(second));
+  ASSERT_TRUE(slots_->protect(pause, kPage, kPageSize, SlotAccess::kReadWrite));
+  EXPECT_EQ(slots_->slots().size(), 1U);
+  for (const MemoryRegion& boot : memory_->regions()) {
+    MemoryRegion overlapping = boot;
+    overlapping.base = boot.base + kPageSize;
+    EXPECT_EQ(slots_->add(overlapping).error().code, Errc::kExists);
+  }
 }
 
 TEST_F(MemorySlotsTest, LogsWhatTheGuestWrites) {

@@ -11,6 +11,8 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "mem/daemon_frames.h"
+#include "mem/private_frames.h"
 
 namespace bulkhead {
 namespace {
@@ -37,7 +39,43 @@ std::uint64_t now_ms() {
          static_cast<std::uint64_t>(now.tv_nsec) / 1000000;
 }
 
+Result<std::unique_ptr<FrameSource>> open_frames(const LaunchSpec& spec) {
+  if (spec.frames == FrameKeeper::kDaemon) {
+    std::optional<unsigned> node;
+    if (spec.numa_node >= 0) node = static_cast<unsigned>(spec.numa_node);
+    return std::unique_ptr<FrameSource>(
+        TRY(DaemonFrames::connect({.socket_path = spec.daemon_socket,
+                                   .name = spec.name,
+                                   .backing = spec.backing,
+                                   .numa_node = node})));
+  }
+  return std::unique_ptr<FrameSource>(TRY(PrivateFrames::create(spec.backing)));
+}
+
 }  // namespace
+
+// Serves the control loop from the main one.
+class Monitor::ControlEvents final : public EventHandler {
+ public:
+  static Result<std::unique_ptr<ControlEvents>> create(EventLoop& loop, Monitor& monitor) {
+    std::unique_ptr<ControlEvents> events(new ControlEvents(monitor));
+    events->watch_ = TRY(Watch::create(loop, monitor.control_loop_->fd(), EPOLLIN, *events));
+    return events;
+  }
+
+  void on_ready(std::uint32_t) override {
+    if (Result<void> served = monitor_.control_loop_->run_once(0); !served) {
+      log_failure("control_loop", served.error());
+    }
+    monitor_.wait_while_suspended();
+  }
+
+ private:
+  explicit ControlEvents(Monitor& monitor) : monitor_(monitor) {}
+
+  Monitor& monitor_;
+  Watch watch_;
+};
 
 // SIGTERM, SIGINT and SIGHUP end the partition in order.
 class Monitor::Signals final : public EventHandler {
@@ -116,15 +154,18 @@ Result<void> Monitor::open() {
   started_ms_ = now_ms();
   ready_ = Fd(spec_.ready_fd);
   loop_ = TRY(EventLoop::create());
-  signals_ = TRY(Signals::create(*loop_, *this));
+  control_loop_ = TRY(EventLoop::create());
+  control_events_ = TRY(ControlEvents::create(*loop_, *this));
+  signals_ = TRY(Signals::create(*control_loop_, *this));
   TRY(kvm::install_kick_signal());
   kvm_ = std::make_unique<kvm::System>(TRY(kvm::System::open()));
+  frames_ = TRY(open_frames(spec_));
   console_ = TRY(ConsoleHub::create(*loop_, spec_.console, [this] { request_stop(); }));
   if (spec_.control_fd >= 0) {
-    control_ = TRY(ControlServer::create(*loop_, {.name = spec_.name,
-                                                  .listener = Fd(spec_.control_fd),
-                                                  .handler = *this,
-                                                  .console = *console_}));
+    control_ = TRY(ControlServer::create(*control_loop_, {.name = spec_.name,
+                                                          .listener = Fd(spec_.control_fd),
+                                                          .handler = *this,
+                                                          .console = *console_}));
   }
   if (spec_.watchdog_ms > 0) watchdog_ = TRY(Watchdog::create(*loop_, *this, spec_.watchdog_ms));
   return {};
@@ -140,7 +181,7 @@ Result<Outcome> Monitor::run() {
 }
 
 Result<Outcome> Monitor::run_once() {
-  partition_ = TRY(Partition::create(spec_, {*kvm_, *loop_, *console_}));
+  partition_ = TRY(Partition::create(spec_, {*kvm_, *loop_, *console_, *frames_}));
   partition_->run();
   announce_ready();
   Result<void> looped = loop_->run();
@@ -165,17 +206,21 @@ PartitionStatus Monitor::status() {
   PartitionStatus status;
   status.state = partition_ == nullptr               ? PartitionState::kStarting
                  : partition_->outcome().has_value() ? PartitionState::kStopping
+                 : partition_->suspended()           ? PartitionState::kSuspended
                  : pause_.has_value()                ? PartitionState::kPaused
                                                      : PartitionState::kRunning;
   status.cpus = spec_.cpus;
   status.memory_bytes = spec_.memory_bytes;
+  status.max_memory_bytes = std::max(spec_.memory_bytes, spec_.max_memory_bytes);
+  status.target_bytes = spec_.memory_bytes;
+  if (partition_ != nullptr) partition_->describe_memory(status);
   status.uptime_ms = now_ms() - started_ms_;
   status.reboots = reboots_;
   return status;
 }
 
 Result<void> Monitor::request_power_button() {
-  if (partition_ == nullptr) return Error{Errc::kBusy, 0, "the partition is being started"};
+  TRY(ready_to_change());
   partition_->chipset().press_power_button();
   return {};
 }
@@ -184,17 +229,54 @@ void Monitor::request_stop() {
   if (partition_ != nullptr) partition_->finish(Outcome::kStopped);
 }
 
-Result<void> Monitor::pause() {
+// Whether there is a partition that is neither starting nor suspended.
+Result<void> Monitor::ready_to_change() const {
   if (partition_ == nullptr) return Error{Errc::kBusy, 0, "the partition is being started"};
+  if (partition_->suspended()) return Error{Errc::kBusy, 0, "the partition is suspended"};
+  return {};
+}
+
+Result<void> Monitor::pause() {
+  TRY(ready_to_change());
   if (pause_.has_value()) return Error{Errc::kExists, 0, "the partition is paused already"};
   pause_.emplace(partition_->pause());
   return {};
 }
 
 Result<void> Monitor::resume() {
+  if (partition_ != nullptr && partition_->suspended()) return partition_->wake();
   if (!pause_.has_value()) return Error{Errc::kNotFound, 0, "the partition is not paused"};
   pause_.reset();
   return {};
+}
+
+Result<void> Monitor::suspend() {
+  TRY(ready_to_change());
+  return partition_->suspend();
+}
+
+// On the main loop's thread, which serves nothing else meanwhile.
+void Monitor::wait_while_suspended() {
+  while (partition_ != nullptr && partition_->suspended() && !partition_->outcome()) {
+    if (Result<void> served = control_loop_->run_once(-1); !served) {
+      log_failure("control_loop", served.error());
+      return request_stop();
+    }
+  }
+}
+
+Result<void> Monitor::resize(std::uint64_t memory_bytes) {
+  TRY(ready_to_change());
+  return partition_->resize(memory_bytes);
+}
+
+std::string Monitor::shared() {
+  return partition_ == nullptr ? "" : partition_->shared();
+}
+
+Result<void> Monitor::read_shared(Gpa from, std::span<std::byte> to) {
+  TRY(ready_to_change());
+  return partition_->read_shared(from, to);
 }
 
 }  // namespace bulkhead

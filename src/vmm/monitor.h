@@ -6,6 +6,7 @@
 
 #include "base/event_loop.h"
 #include "kvm/system.h"
+#include "mem/frame_source.h"
 #include "vmm/console_hub.h"
 #include "vmm/control_server.h"
 #include "vmm/launch_spec.h"
@@ -30,8 +31,13 @@ class Monitor final : public ControlHandler {
   void request_stop() override;
   Result<void> pause() override;
   Result<void> resume() override;
+  Result<void> suspend() override;
+  Result<void> resize(std::uint64_t memory_bytes) override;
+  std::string shared() override;
+  Result<void> read_shared(Gpa from, std::span<std::byte> to) override;
 
  private:
+  class ControlEvents;
   class Signals;
   class Watchdog;
 
@@ -39,10 +45,17 @@ class Monitor final : public ControlHandler {
   Result<void> open();
   Result<Outcome> run_once();
   void announce_ready();
+  Result<void> ready_to_change() const;
+  void wait_while_suspended();
 
   const LaunchSpec& spec_;
   std::unique_ptr<EventLoop> loop_;
+  // Signals and control clients. They are served while the partition is suspended, when nothing
+  // else may run, for it could touch memory.
+  std::unique_ptr<EventLoop> control_loop_;
+  std::unique_ptr<ControlEvents> control_events_;
   std::unique_ptr<kvm::System> kvm_;
+  std::unique_ptr<FrameSource> frames_;
   std::unique_ptr<ConsoleHub> console_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Signals> signals_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/partition.h"
 
+#include <cstring>
+#include <limits>
 #include <variant>
 
 #include "base/log.h"
@@ -32,6 +34,7 @@ constexpr std::uint64_t kHugePagesAtStart = 1 * kGiB;
 
 Result<std::unique_ptr<Partition>> Partition::create(const LaunchSpec& spec, const Host& host) {
   std::unique_ptr<Partition> partition(new Partition(spec, host, TRY(host.kvm.create_vm())));
+  TRY(partition->set_up_memory());
   TRY(partition->set_up_vm());
   TRY(partition->set_up_devices());
   TRY(partition->set_up_processors());
@@ -39,15 +42,30 @@ Result<std::unique_ptr<Partition>> Partition::create(const LaunchSpec& spec, con
 }
 
 Partition::~Partition() {
+  // vCPUs that wait for pages would never stop.
+  if (sealing_ != nullptr && outcome_ == static_cast<int>(Outcome::kFailed)) {
+    sealing_->release_faults();
+  }
   if (vcpus_ != nullptr) vcpus_->stop();
 }
 
-Result<void> Partition::set_up_vm() {
-  memory_ = TRY(GuestMemory::create(
-      {.size_bytes = spec_.memory_bytes, .backing = spec_.backing, .lock = spec_.lock_memory}));
-  for (const MemoryRegion& region : memory_->regions()) {
-    memory_->populate_huge(region.base, std::min(region.size_bytes, kHugePagesAtStart));
+Result<void> Partition::set_up_memory() {
+  memory_ = TRY(GuestMemory::create({.size_bytes = spec_.memory_bytes,
+                                     .backing = spec_.backing,
+                                     .lock = spec_.lock_memory,
+                                     .max_bytes = spec_.max_memory_bytes},
+                                    host_.frames));
+  if (spec_.seal.resident_bytes > 0) {
+    sealing_ = TRY(create_sealing());  // pages come one by one from now on
+  } else {
+    for (const MemoryRegion& region : memory_->regions()) {
+      memory_->populate_huge(region.base, std::min(region.size_bytes, kHugePagesAtStart));
+    }
   }
+  return {};
+}
+
+Result<void> Partition::set_up_vm() {
   TRY(vm_.set_identity_map_address(kIdentityMap));
   TRY(vm_.set_tss_address(kTaskState));
   TRY(vm_.create_irqchip());
@@ -55,6 +73,8 @@ Result<void> Partition::set_up_vm() {
   TRY(vm_.disable_pmu());
   TRY(vm_.enable_exit_on_emulation_failure());
   slots_.emplace(TRY(MemorySlots::create(vm_, *memory_)));
+  growth_.emplace(*memory_, *slots_, sealing_);
+  grants_.emplace(*memory_, host_.frames);
   irqs_ = TRY(IrqRouter::create(vm_));
   return {};
 }
@@ -68,7 +88,9 @@ Result<void> Partition::set_up_devices() {
                                         .doorbells = doorbells_,
                                         .mmio = mmio_,
                                         .console = host_.console,
-                                        .power = *this}));
+                                        .power = *this,
+                                        .growth = *growth_,
+                                        .grants = *grants_}));
   TRY(show_config_pages());
   dispatcher_.emplace(ExitDispatcher::Targets{
       .ports = ports_, .mmio = mmio_, .memory = *memory_, .outcome = *this});
@@ -94,7 +116,7 @@ Result<void> Partition::set_up_processors() {
                             .initrd_fd = std::nullopt,
                             .command_line = spec_.command_line,
                             .cpu_count = spec_.cpus,
-                            .pci_window64 = boot::pci_window64(spec_.memory_bytes)};
+                            .pci_window64 = boot::pci_window64(memory_->layout())};
   if (spec_.initrd_fd >= 0) request.initrd_fd = spec_.initrd_fd;
   const boot::Entry entry = TRY(boot::load(*memory_, request));
 
@@ -134,6 +156,103 @@ std::optional<Outcome> Partition::outcome() const {
   const int outcome = outcome_.load();
   if (outcome < 0) return std::nullopt;
   return static_cast<Outcome>(outcome);
+}
+
+Result<std::unique_ptr<Sealing>> Partition::create_sealing() {
+  return Sealing::create(spec_.seal, {.memory = *memory_, .outcome = *this, .cpus = spec_.cpus});
+}
+
+Result<void> Partition::suspend() {
+  VcpuPause pause = vcpus_->pause();
+  TRY(pci_->quiesce());
+  if (sealing_ == nullptr) sealing_ = TRY(create_sealing());
+  Result<void> sealed = seal_processors(pause);
+  if (sealed) sealed = sealing_->seal_all();
+  if (!sealed) {
+    Result<void> opened = sealing_->open_all();
+    if (opened) opened = open_processors(pause);
+    if (!opened) finish(Outcome::kFailed);
+    return sealed;
+  }
+  note_sealed(true);
+  suspended_.emplace(std::move(pause));
+  return {};
+}
+
+Result<void> Partition::wake() {
+  note_sealed(false);
+  Result<void> opened = sealing_->open_all();
+  if (opened) opened = open_processors(*suspended_);
+  if (!opened) {
+    log_failure("wake_failed", opened.error(), {{"name", spec_.name}});
+    finish(Outcome::kFailed);
+    return opened;
+  }
+  suspended_.reset();
+  return {};
+}
+
+// The ledger's knowledge of it is for people; what is sealed does not depend on it.
+void Partition::note_sealed(bool sealed) {
+  if (Result<void> noted = host_.frames.note_sealed(sealed); !noted) {
+    log_failure("ledger_not_told", noted.error(), {{"name", spec_.name}});
+  }
+}
+
+// All processors have something in the store before the first one is wiped: what fails half-way can
+// be undone.
+Result<void> Partition::seal_processors(const VcpuPause& pause) {
+  for (unsigned cpu = 0; cpu < spec_.cpus; ++cpu) {
+    TRY(sealing_->seal_processor(cpu, TRY(vcpus_->vcpu(pause, cpu).take_data())));
+  }
+  return {};
+}
+
+Result<void> Partition::open_processors(const VcpuPause& pause) {
+  for (unsigned cpu = 0; cpu < spec_.cpus; ++cpu) {
+    std::vector<std::byte> data = TRY(sealing_->open_processor(cpu));
+    const Result<void> put_back = vcpus_->vcpu(pause, cpu).put_back_data(data);
+    ::explicit_bzero(data.data(), data.size());
+    TRY(put_back);
+    // Refused by a guest that has no kvmclock: then it has no use for it.
+    if (Result<void> told = vcpus_->vcpu(pause, cpu).announce_pause(); !told) {
+      log_info("pause_not_announced", {{"vcpu", cpu}});
+    }
+  }
+  return {};
+}
+
+Result<void> Partition::resize(std::uint64_t memory_bytes) {
+  return pci_->resize(memory_bytes);
+}
+
+void Partition::describe_memory(PartitionStatus& status) {
+  pci_->describe_memory(status);
+  const std::optional<Sealing::Amounts> amounts =
+      sealing_ == nullptr ? std::nullopt : sealing_->amounts();
+  status.resident_bytes = amounts ? amounts->resident_bytes : status.memory_bytes;
+  status.sealed_bytes = amounts ? amounts->sealed_bytes : 0;
+}
+
+std::string Partition::shared() const {
+  std::string text;
+  auto from = std::uint32_t{0};
+  while (const std::optional<HeldGrant> held = grants_->next(GrantHandle(from))) {
+    const Grant& grant = held->grant;
+    const auto handle = static_cast<std::uint32_t>(held->handle);
+    text.append(" range=").append(std::to_string(grant.first.value()));
+    text.append(",").append(std::to_string(grant.pages));
+    text.append(",").append(std::to_string(static_cast<std::uint32_t>(grant.grantee)));
+    text.append(grant.rights.read ? ",r" : ",").append(grant.rights.write ? "w" : "");
+    text.append(",").append(std::to_string(handle));
+    if (handle == std::numeric_limits<std::uint32_t>::max()) break;
+    from = handle + 1;
+  }
+  return text;
+}
+
+Result<void> Partition::read_shared(Gpa from, std::span<std::byte> to) const {
+  return grants_->in_force().read(GranteeId::kHostTools, from, to);
 }
 
 }  // namespace bulkhead

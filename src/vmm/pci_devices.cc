@@ -37,7 +37,10 @@ struct PciDevices::VirtioSlot {
 };
 
 PciDevices::PciDevices(const Wiring& wiring)
-    : wiring_(wiring), root_(wiring.mmio), pvpanic_(wiring.power, wiring.mmio) {}
+    : wiring_(wiring),
+      root_(wiring.mmio),
+      pvpanic_(wiring.power, wiring.mmio),
+      grant_device_(wiring.grants, wiring.mmio) {}
 
 PciDevices::~PciDevices() = default;
 
@@ -47,8 +50,10 @@ Result<std::unique_ptr<PciDevices>> PciDevices::create(const LaunchSpec& spec,
   TRY(devices->add_helpers(spec));
   TRY(devices->add_storage(spec));
   TRY(devices->add_network(spec));
+  TRY(devices->add_memory());
   TRY(devices->root_.add(devices->pvpanic_));
-  TRY(devices->place(spec));
+  TRY(devices->root_.add(devices->grant_device_));
+  TRY(devices->place());
   return devices;
 }
 
@@ -112,9 +117,47 @@ Result<void> PciDevices::add_helpers(const LaunchSpec& spec) {
       [&](DmaSpace& space) { return VirtioBalloon::create(space, wiring_.loop, ram_pages); });
 }
 
-Result<void> PciDevices::place(const LaunchSpec& spec) {
+Result<void> PciDevices::add_memory() {
+  const RamLayout& layout = wiring_.memory.layout();
+  if (layout.units == 0) return {};
+  const VirtioMem::Region region{layout.growth_base, layout.growth_bytes()};
+  return add_virtio([&](DmaSpace& space) -> Result<std::unique_ptr<VirtioMem>> {
+    auto device = TRY(VirtioMem::create(region, space, wiring_.loop, wiring_.growth));
+    memory_device_ = device.get();
+    return device;
+  });
+}
+
+Result<void> PciDevices::quiesce() {
+  for (auto& slot : slots_) {
+    MutexLock lock(slot->device->lock());
+    TRY(slot->device->quiesce());
+  }
+  return {};
+}
+
+Result<void> PciDevices::resize(std::uint64_t memory_bytes) {
+  const std::uint64_t boot = wiring_.memory.layout().boot_bytes;
+  if (memory_device_ == nullptr) {
+    return Error{Errc::kUnsupported, 0, "it was started without --max-memory"};
+  }
+  if (memory_bytes < boot) {
+    return Error{Errc::kOutOfRange, 0, "it cannot have less than it was started with"};
+  }
+  return memory_device_->set_requested_size(memory_bytes - boot);
+}
+
+void PciDevices::describe_memory(PartitionStatus& status) {
+  if (memory_device_ == nullptr) return;
+  const std::uint64_t boot = wiring_.memory.layout().boot_bytes;
+  const VirtioMem::Counters counters = memory_device_->counters();
+  status.memory_bytes = boot + counters.plugged_bytes;
+  status.target_bytes = boot + counters.requested_bytes;
+}
+
+Result<void> PciDevices::place() {
   TRY(root_.assign_resources({.mem32 = range_of(boot::kPciWindow32),
-                              .mem64 = range_of(boot::pci_window64(spec.memory_bytes))}));
+                              .mem64 = range_of(boot::pci_window64(wiring_.memory.layout()))}));
   return wiring_.mmio.add(range_of(boot::kPciEcam), root_.ecam());
 }
 
