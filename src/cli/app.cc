@@ -18,7 +18,8 @@ namespace {
 constexpr const char* kRunExamples =
     "Sizes are binary: K, M, G, T. The default kernel parameters are\n"
     "  console=hvc0 noapic reboot=panic_warm panic=-1\n"
-    "and root=/dev/vda when there is one --disk and no --initrd.\n"
+    "and root=/dev/vda when there is one --disk and no --initrd, and\n"
+    "memhp_default_state=online_movable with --max-memory.\n"
     "\n"
     "On a terminal: Ctrl-A x ends the partition, Ctrl-A h helps, Ctrl-A Ctrl-A is a Ctrl-A.\n"
     "\n"
@@ -44,18 +45,44 @@ constexpr const char* kConsoleExamples =
     "on.\n\n"
     "Example:\n  bulkhead console web\n";
 constexpr const char* kDoctorExamples = "Example:\n  bulkhead doctor --json\n";
+constexpr const char* kLedgerExamples =
+    "Exit status of audit: 0 clean, 1 something was found, 2 usage, 3 it could not look.\n\n"
+    "Examples:\n  bulkhead ledger show\n  sudo bulkhead ledger audit --json\n"
+    "  sudo bulkhead ledger map --output memory.svg\n";
 constexpr const char* kMainFooter =
     "'bulkhead COMMAND --help' explains a command. Exit status: 0 done, 1 failed, 2 wrong "
     "usage.\n\n"
     "Example:\n  bulkhead run --kernel /boot/vmlinuz-6.12 --initrd /boot/initrd.img-6.12\n";
+
+constexpr const char* kSuspendExamples =
+    "Stops the guest and seals all of its memory and registers; returns when no plaintext is left\n"
+    "in RAM. 'bulkhead resume' opens pages again as the guest needs them.\n\n"
+    "Example:\n  bulkhead suspend web\n";
+constexpr const char* kResumeExamples = "Example:\n  bulkhead resume web\n";
+constexpr const char* kResizeExamples =
+    "The partition was started with --max-memory, and its guest has the driver virtio_mem. Frames\n"
+    "come from the ledger and go back to it, scrubbed, in steps of 128M.\n\n"
+    "Example:\n  bulkhead resize web 768M\n";
+constexpr const char* kSharedExamples =
+    "Host tools see of a guest's memory only what the guest grants them.\n\n"
+    "Examples:\n  bulkhead shared web\n  bulkhead shared web --read 1048576:4096 >page\n";
+constexpr const char* kKeyExamples =
+    "Examples:\n  bulkhead key create web.key\n  bulkhead run --key-file web.key ...\n"
+    "  bulkhead key erase web.key\n";
 
 struct Choices {
   RunOptions run;
   std::string config;
   StopOptions stop;
   std::string console_name;
+  std::string suspend_name;
+  std::string resume_name;
+  ResizeOptions resize;
+  SharedOptions shared;
+  std::string key_path;
   bool ps_json = false;
   bool doctor_json = false;
+  LedgerOptions ledger;
 };
 
 CLI::App* add_run(CLI::App& app, Choices& choices) {
@@ -85,6 +112,57 @@ int run_with_config(const Choices& choices) {
   return run_command(merge(choices.run, read_config_file(choices.config)));
 }
 
+void add_memory(CLI::App& app, Choices& choices) {
+  CLI::App* suspend = app.add_subcommand("suspend", "Stop a partition and seal all of it");
+  suspend->add_option("NAME", choices.suspend_name, "the partition")->required();
+  suspend->footer(kSuspendExamples);
+
+  CLI::App* resume = app.add_subcommand("resume", "Let a suspended partition go on");
+  resume->add_option("NAME", choices.resume_name, "the partition")->required();
+  resume->footer(kResumeExamples);
+
+  CLI::App* resize = app.add_subcommand("resize", "Give a running partition more memory, or less");
+  resize->add_option("NAME", choices.resize.name, "the partition")->required();
+  resize->add_option("SIZE", choices.resize.size, "its memory from now on")->required();
+  resize->add_flag("--no-wait", choices.resize.no_wait, "do not wait for the guest");
+  resize->footer(kResizeExamples);
+
+  CLI::App* shared = app.add_subcommand("shared", "List or read what a guest shares with the host");
+  shared->add_option("NAME", choices.shared.name, "the partition")->required();
+  shared->add_option("--read", choices.shared.read, "write these bytes to standard output")
+      ->option_text("ADDRESS:LENGTH");
+  shared->footer(kSharedExamples);
+}
+
+void add_key(CLI::App& app, Choices& choices) {
+  CLI::App* key = app.add_subcommand("key", "Make or destroy a key file");
+  key->require_subcommand(1);
+  key->footer(kKeyExamples);
+  CLI::App* create = key->add_subcommand("create", "Make a file with a random key");
+  create->add_option("FILE", choices.key_path, "does not exist yet")->required();
+  CLI::App* erase = key->add_subcommand("erase", "Destroy a key, and with it what it sealed");
+  erase->add_option("FILE", choices.key_path, "the key file")->required();
+}
+
+void add_ledger(CLI::App& app, Choices& choices) {
+  CLI::App* ledger = app.add_subcommand("ledger", "Say who owns which memory, and prove it");
+  ledger->require_subcommand(1);
+  ledger->footer(kLedgerExamples);
+
+  CLI::App* show = ledger->add_subcommand("show", "Pools and partitions, and how much each has");
+  show->add_flag("--json", choices.ledger.json, "as a JSON object");
+
+  CLI::App* audit = ledger->add_subcommand(
+      "audit", "Compare the ledger with the page tables of all processes (needs root)");
+  audit->add_flag("--json", choices.ledger.json, "as a JSON object");
+
+  CLI::App* map =
+      ledger->add_subcommand("map", "Draw the machine's memory with its owners (needs root)");
+  map->add_option("--output", choices.ledger.output, "picture to write: FILE.svg or FILE.png")
+      ->option_text("FILE");
+  map->add_flag("--text", choices.ledger.text, "as text, also beside --output (the default alone)");
+}
+
 void add_others(CLI::App& app, Choices& choices) {
   CLI::App* ps = app.add_subcommand("ps", "List running partitions");
   ps->add_flag("--json", choices.ps_json, "as a JSON array");
@@ -102,6 +180,9 @@ void add_others(CLI::App& app, Choices& choices) {
   console->add_option("NAME", choices.console_name, "the partition")->required();
   console->footer(kConsoleExamples);
 
+  add_memory(app, choices);
+  add_key(app, choices);
+
   CLI::App* doctor = app.add_subcommand("doctor", "Say what this machine can do");
   doctor->add_flag("--json", choices.doctor_json, "as a JSON object");
   doctor->footer(kDoctorExamples);
@@ -110,12 +191,26 @@ void add_others(CLI::App& app, Choices& choices) {
   app.add_subcommand("version", "Print the version");
 }
 
+int dispatch_ledger(const CLI::App& ledger, LedgerOptions options) {
+  options.action = ledger.get_subcommands().front()->get_name();
+  return ledger_command(options);
+}
+
 int dispatch(CLI::App& app, const Choices& choices) {
   const std::string chosen = app.get_subcommands().front()->get_name();
   if (chosen == "run") return run_with_config(choices);
   if (chosen == "ps") return ps_command(choices.ps_json);
   if (chosen == "stop") return stop_command(choices.stop);
   if (chosen == "console") return console_command(choices.console_name);
+  if (chosen == "suspend") return suspend_command(choices.suspend_name);
+  if (chosen == "resume") return resume_command(choices.resume_name);
+  if (chosen == "resize") return resize_command(choices.resize);
+  if (chosen == "shared") return shared_command(choices.shared);
+  if (chosen == "key") {
+    const bool create = app.get_subcommands().front()->got_subcommand("create");
+    return create ? key_create_command(choices.key_path) : key_erase_command(choices.key_path);
+  }
+  if (chosen == "ledger") return dispatch_ledger(*app.get_subcommand("ledger"), choices.ledger);
   if (chosen == "doctor") return doctor_command(choices.doctor_json);
   std::printf("bulkhead %s\n", BULKHEAD_VERSION);
   return kExitOk;
@@ -140,6 +235,7 @@ int parse_and_run(int argc, char** argv) {
   Choices choices;
   add_run(app, choices);
   add_others(app, choices);
+  add_ledger(app, choices);
   if (argc >= 2 && !is_command(app, argv[1])) {
     throw UsageError("there is no command '" + std::string(argv[1]) + "'; see 'bulkhead --help'");
   }

@@ -16,11 +16,38 @@ int doctor_command(bool json);
 // `arguments` is what follows "lab": a script's name and its arguments, passed on unchanged.
 int lab_command(int argc, char** argv);
 
+int suspend_command(const std::string& name);
+int resume_command(const std::string& name);
+
+struct ResizeOptions {
+  std::string name;
+  std::string size;
+  bool no_wait = false;
+};
+int resize_command(const ResizeOptions& options);
+
+struct SharedOptions {
+  std::string name;
+  std::string read;  // ADDRESS:LENGTH; empty: list what is shared
+};
+int shared_command(const SharedOptions& options);
+
+int key_create_command(const std::string& path);
+int key_erase_command(const std::string& path);
+
 struct StopOptions {
   std::string name;
   bool force = false;
   unsigned timeout_s = 30;
 };
 int stop_command(const StopOptions& options);
+
+struct LedgerOptions {
+  std::string action;  // show, audit or map
+  bool json = false;
+  std::string output;  // of the map
+  bool text = false;
+};
+int ledger_command(const LedgerOptions& options);
 
 }  // namespace bulkhead::cli

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <sstream>
 
 #include "cli/error.h"
@@ -15,7 +16,8 @@ namespace bulkhead::cli {
 namespace {
 
 constexpr int kAnswerMs = 3000;
-constexpr std::size_t kMaxAnswer = 1024;
+constexpr std::size_t kMaxAnswer = 64 * 1024;
+constexpr int kProgressMs = 5000;
 
 bool readable(const Fd& fd, int timeout_ms) {
   pollfd ready{fd.get(), POLLIN, 0};
@@ -31,10 +33,28 @@ bool readable(const Fd& fd, int timeout_ms) {
 ControlClient::ControlClient(const RuntimeDir& runtime, const std::string& name)
     : name_(name), connection_(connect_control(runtime, name)) {}
 
-std::string ControlClient::ask(const std::string& request) {
+// A partition that has gone does not answer: that is found when the answer is read.
+void ControlClient::send(const std::string& request) {
   const std::string line = request + "\n";
-  const ssize_t sent = ::send(connection_.get(), line.data(), line.size(), MSG_NOSIGNAL);
-  std::string answer = sent == static_cast<ssize_t>(line.size()) ? read_line() : "";
+  [[maybe_unused]] auto sent = ::send(connection_.get(), line.data(), line.size(), MSG_NOSIGNAL);
+}
+
+std::string ControlClient::ask(const std::string& request) {
+  send(request);
+  return understand(request, read_line());
+}
+
+std::string ControlClient::ask_patiently(const std::string& request, const std::string& activity) {
+  send(request);
+  for (int seconds = kProgressMs / 1000; !readable(connection_, kProgressMs);
+       seconds += kProgressMs / 1000) {
+    std::fprintf(stderr, "bulkhead: %s '%s', %d s so far\n", activity.c_str(), name_.c_str(),
+                 seconds);
+  }
+  return understand(request, read_line());
+}
+
+std::string ControlClient::understand(const std::string& request, const std::string& answer) {
   if (answer == "ok") return "";
   if (answer.starts_with("ok ")) return answer.substr(3);
   if (answer.starts_with("error ")) {

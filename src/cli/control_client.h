@@ -17,13 +17,17 @@ class ControlClient {
 
   // Sends a request and returns what follows "ok". Throws HostError for "error ..." or silence.
   std::string ask(const std::string& request);
+  // The same for a request that takes long: says on standard error that it goes on.
+  std::string ask_patiently(const std::string& request, const std::string& activity);
   // Whether the partition closed the connection, that is, ended, in time.
   bool wait_for_end(int timeout_ms);
   // The connection, after "console" was answered.
   Fd take() { return std::move(connection_); }
 
  private:
+  void send(const std::string& request);
   std::string read_line();
+  std::string understand(const std::string& request, const std::string& answer);
 
   std::string name_;
   Fd connection_;

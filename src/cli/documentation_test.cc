@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "cli/run_options.h"
+#include "host/memory_audit.h"
 
 namespace bulkhead::cli {
 namespace {
@@ -36,6 +37,19 @@ TEST(Documentation, KnowsEveryOption) {
         << key;
     EXPECT_NE(config.find(std::string(" ").append(as_manual_text(key))), std::string::npos) << key;
     EXPECT_NE(completion.find(std::string("--").append(key)), std::string::npos) << key;
+  }
+}
+
+TEST(Documentation, KnowsTheLedgerCommand) {
+  const std::string manual = read("docs/man/bulkhead-ledger.1");
+  const std::string completion = read("src/cli/completion/bulkhead.bash");
+  for (const char* word : {"show", "audit", "map", "--json", "--output", "--text"}) {
+    EXPECT_NE(manual.find(as_manual_text(word)), std::string::npos) << word;
+    EXPECT_NE(completion.find(word), std::string::npos) << word;
+  }
+  for (std::uint8_t kind = 0; kind <= std::uint8_t(host::FindingKind::kOwnerDead); ++kind) {
+    const char* name = host::to_string(host::FindingKind(kind));
+    EXPECT_NE(manual.find(".B " + as_manual_text(name)), std::string::npos) << name;
   }
 }
 

@@ -185,11 +185,11 @@ void check_hugepages(std::uint64_t memory_bytes) {
 }
 
 // Whether somebody listens at the address.
-bool answers(const std::string& path) {
+bool answers(const std::string& path, int type) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Fd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return false;
   const auto* generic = static_cast<const sockaddr*>(static_cast<const void*>(&address));
   return ::connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN;
@@ -234,6 +234,29 @@ Fd open_disk(const DiskRequest& request) {
   return fd;
 }
 
+// The monitor reads it anew and checks all of that again; here the user learns it at once.
+Fd open_key_file(const std::string& path) {
+  Fd fd = open_file("key file", path, O_RDONLY | O_NOFOLLOW);
+  const struct stat status = status_of(fd);
+  if (!S_ISREG(status.st_mode)) throw UsageError("key file " + quoted(path) + " is no file");
+  if ((status.st_mode & 077) != 0) {
+    throw UsageError("key file " + quoted(path) + " can be read by others; chmod 600 it, and " +
+                     "make a new key if somebody may have: bulkhead key create");
+  }
+  return fd;
+}
+
+Fd open_sealed_file(const std::string& directory) {
+  const int fd = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd >= 0) return Fd(fd);
+  throw UsageError("--sealed-dir " + quoted(directory) + ": no file without a name there: " +
+                   errno_text(errno) + "; name a directory of yours on ext4, xfs, btrfs or tmpfs");
+}
+
+bool daemon_answers(const std::string& path) {
+  return path.size() <= kMaxSocketPath && answers(path, SOCK_SEQPACKET);
+}
+
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing) {
   if (backing == MemoryBacking::kHugetlb) return check_hugepages(memory_bytes);
   const std::uint64_t host = meminfo("MemTotal").value_or(0) * kKiB;
@@ -250,7 +273,7 @@ void check_vsock(const VsockSpec& vsock) {
                      errno_text(errno) + "; name a directory of yours");
   }
   if (::lstat(path.c_str(), &status) != 0) return;
-  if (!S_ISSOCK(status.st_mode) || answers(vsock.socket_path)) {
+  if (!S_ISSOCK(status.st_mode) || answers(vsock.socket_path, SOCK_STREAM)) {
     throw UsageError("--vsock " + quoted(path) + " exists and is in use; choose another path");
   }
   ::unlink(path.c_str());  // a dead partition's

@@ -27,6 +27,14 @@ Fd open_initrd(const std::string& path, std::uint64_t kernel_bytes, std::uint64_
 // writable, shared when it is read-only.
 Fd open_disk(const DiskRequest& request);
 
+// The key file, which nobody else may be able to read.
+Fd open_key_file(const std::string& path);
+// A file without a name in that directory.
+Fd open_sealed_file(const std::string& directory);
+
+// Whether bulkheadd listens there.
+bool daemon_answers(const std::string& path);
+
 // That the host has this much, and that nothing is in the way of the vsock's socket.
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing);
 void check_vsock(const VsockSpec& vsock);

@@ -96,7 +96,7 @@ TEST_F(Lifecycle, ChoicesReachTheMonitor) {
 TEST_F(Lifecycle, ConsoleThroughPipesAndFiles) {
   const Outcome outcome = run({"--cmdline", "fake.print=hello fake.exit=0"});
   EXPECT_EQ(outcome.out, "hello");
-  EXPECT_EQ(outcome.err, "");
+  EXPECT_EQ(outcome.err, "bulkhead: no bulkheadd: the ledger covers this partition alone\n");
 }
 
 TEST_F(Lifecycle, ATerminalIsRawAndThenAsItWas) {
@@ -200,6 +200,34 @@ TEST_F(Lifecycle, DetachedPartitionsAreListedAndStopped) {
   EXPECT_EQ(bulkhead({"stop", "db", "--force"}).status, 0);
   EXPECT_EQ(bulkhead({"ps", "--json"}).out, "[]\n");
   EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(Lifecycle, PartitionsAreSuspendedAndResumed) {
+  start_detached("web");
+  const Outcome suspended = bulkhead({"suspend", "web"});
+  EXPECT_EQ(suspended.status, 0) << suspended.err;
+  EXPECT_TRUE(suspended.out.starts_with("web is suspended: ")) << suspended.out;
+  EXPECT_EQ(bulkhead({"resume", "web"}).status, 0);
+  EXPECT_EQ(bulkhead({"resize", "web", "256M"}).out, "web has 256M\n");
+  EXPECT_EQ(bulkhead({"resize", "web", "many"}).status, 2);
+  EXPECT_EQ(bulkhead({"shared", "web"}).status, 0);
+  EXPECT_EQ(bulkhead({"shared", "web", "--read", "0"}).status, 2);
+  EXPECT_EQ(bulkhead({"suspend", "nobody"}).status, 1);
+}
+
+TEST_F(Lifecycle, KeyFilesAreMadeUsedAndErased) {
+  EXPECT_EQ(bulkhead({"key", "create", path("key")}).status, 0);
+  EXPECT_EQ(std::filesystem::file_size(path("key")), 32U);
+  EXPECT_EQ(bulkhead({"key", "create", path("key")}).status, 1) << "nothing is overwritten";
+  EXPECT_EQ(run({"--key-file", path("key"), "--cmdline", "fake.exit=0"}).status, 0);
+  ASSERT_EQ(::chmod(path("key").c_str(), 0644), 0);
+  const Outcome open = run({"--key-file", path("key"), "--cmdline", "fake.exit=0"});
+  EXPECT_EQ(open.status, 2);
+  EXPECT_NE(open.err.find("chmod 600"), std::string::npos) << open.err;
+  EXPECT_EQ(bulkhead({"key", "erase", path("key")}).status, 1);
+  ASSERT_EQ(::chmod(path("key").c_str(), 0600), 0);
+  EXPECT_EQ(bulkhead({"key", "erase", path("key")}).status, 0);
+  EXPECT_FALSE(std::filesystem::exists(path("key")));
 }
 
 TEST_F(Lifecycle, AGuestThatIgnoresThePowerButtonIsForced) {

@@ -30,6 +30,13 @@ std::string root_parameter(const PartitionConfig& config, const std::string& tex
   return config.disks[0].read_only ? " root=/dev/vda ro" : " root=/dev/vda rw";
 }
 
+// Memory that comes later must be able to go again: in the kernel's movable zone nothing stays that
+// cannot be moved away.
+std::string growth_parameter(const PartitionConfig& config, const std::string& text) {
+  if (config.max_memory_bytes == 0 || has_parameter(text, "memhp_default_state=")) return "";
+  return " memhp_default_state=online_movable";
+}
+
 std::string make_command_line(const PartitionConfig& config, const RunOptions& options) {
   const std::string text = options.cmdline.value_or("");
   if (std::any_of(text.begin(), text.end(),
@@ -38,7 +45,8 @@ std::string make_command_line(const PartitionConfig& config, const RunOptions& o
   }
   std::string line = text;
   if (!options.cmdline_raw) {
-    line = std::string(kDefaultParameters) + root_parameter(config, text);
+    line = std::string(kDefaultParameters) + root_parameter(config, text) +
+           growth_parameter(config, text);
     if (!text.empty()) line += " " + text;
   }
   if (line.size() > kMaxCommandLine) {
@@ -61,6 +69,68 @@ std::uint64_t checked_memory(const std::string& text) {
     throw UsageError("--memory " + text + " is not a multiple of 2 MiB; round it");
   }
   return bytes;
+}
+
+// Growth comes in whole units.
+std::uint64_t checked_max_memory(const std::string& text, std::uint64_t memory_bytes) {
+  const std::uint64_t bytes = parse_size("--max-memory", text);
+  if (bytes <= memory_bytes) {
+    throw UsageError("--max-memory " + text +
+                     " is no more than --memory; raise it, or leave it out");
+  }
+  if (bytes > kMaxMemoryBytes) {
+    throw UsageError("--max-memory " + text + " is too much; a partition has at most 1024G");
+  }
+  if ((bytes - memory_bytes) % kGrowthUnit != 0) {
+    throw UsageError("--max-memory " + text + " is not --memory and whole steps of 128M; round it");
+  }
+  return bytes;
+}
+
+std::uint64_t checked_resident(const std::string& text) {
+  const std::uint64_t bytes = parse_size("--resident", text);
+  if (bytes < kMinResidentBytes) {
+    throw UsageError("--resident " + text + " is too little; a partition needs at least 16M");
+  }
+  return align_down(bytes, kPageSize);
+}
+
+void set_memory(PartitionConfig& config, const RunOptions& options) {
+  if (options.memory) config.memory_bytes = checked_memory(*options.memory);
+  if (options.max_memory) {
+    config.max_memory_bytes = checked_max_memory(*options.max_memory, config.memory_bytes);
+  }
+  if (options.backing) {
+    config.backing = static_cast<MemoryBacking>(
+        parse_choice("--backing", *options.backing, {"memfd", "hugetlb", "carved"}));
+  }
+  if (options.frames) {
+    config.frames = static_cast<FrameChoice>(
+        parse_choice("--frames", *options.frames, {"auto", "daemon", "private"}));
+  }
+  if (options.numa_node) {
+    config.numa_node =
+        static_cast<int>(parse_number<unsigned>("--numa-node", *options.numa_node, {0, 1023}));
+  }
+  config.lock_memory = options.lock_memory;
+  const bool pooled = config.backing == MemoryBacking::kCarved || config.numa_node >= 0;
+  if (pooled && config.frames == FrameChoice::kPrivate) {
+    throw UsageError("--frames private has neither carved memory nor nodes; use --frames daemon");
+  }
+}
+
+void set_sealing(PartitionConfig& config, const RunOptions& options) {
+  config.seal.key_file = options.key_file.value_or("");
+  config.seal.sealed_dir = options.sealed_dir.value_or("");
+  config.seal.compress = options.seal_compress;
+  if (!options.resident) return;
+  config.seal.resident_bytes = checked_resident(*options.resident);
+  if (config.backing != MemoryBacking::kMemfd) {
+    throw UsageError("--resident needs --backing memfd: other memory cannot be taken page by page");
+  }
+  if (config.lock_memory) {
+    throw UsageError("--resident and --lock-memory contradict each other; leave one out");
+  }
 }
 
 void check_name(const std::string& name) {
@@ -105,12 +175,9 @@ PartitionConfig understand(const RunOptions& options) {
   config.initrd = options.initrd.value_or("");
   config.name = options.name.value_or("");
   if (options.name) check_name(config.name);
-  if (options.memory) config.memory_bytes = checked_memory(*options.memory);
+  set_memory(config, options);
+  set_sealing(config, options);
   if (options.cpus) config.cpus = parse_number<unsigned>("--cpus", *options.cpus, {1, kMaxCpus});
-  if (options.backing) {
-    config.backing = static_cast<MemoryBacking>(
-        parse_choice("--backing", *options.backing, {"memfd", "hugetlb"}));
-  }
   if (options.on_reboot) {
     config.on_reboot =
         static_cast<OnReboot>(parse_choice("--on-reboot", *options.on_reboot, {"restart", "exit"}));
@@ -124,7 +191,6 @@ PartitionConfig understand(const RunOptions& options) {
   }
   set_devices(config, options);
   set_debug(config, options);
-  config.lock_memory = options.lock_memory;
   config.balloon = !options.no_balloon;
   config.rng = !options.no_rng;
   config.detach = options.detach;

@@ -33,6 +33,18 @@ struct NetRequest {
   bool operator==(const NetRequest&) const = default;
 };
 
+// Whose frames a partition takes: bulkheadd's where it runs, or those of one keeper.
+enum class FrameChoice : std::uint8_t { kAuto, kDaemon, kPrivate };
+
+struct SealRequest {
+  std::uint64_t resident_bytes = 0;  // 0: no limit
+  std::string key_file;              // empty: a random key
+  std::string sealed_dir;            // empty: sealed pages stay in RAM
+  bool compress = false;
+
+  bool operator==(const SealRequest&) const = default;
+};
+
 struct PartitionConfig {
   std::string kernel;
   std::string initrd;  // empty: none
@@ -40,6 +52,10 @@ struct PartitionConfig {
   std::uint64_t memory_bytes = 256 * kMiB;
   unsigned cpus = 1;
   MemoryBacking backing = MemoryBacking::kMemfd;
+  std::uint64_t max_memory_bytes = 0;  // 0: it cannot grow
+  FrameChoice frames = FrameChoice::kAuto;
+  int numa_node = -1;
+  SealRequest seal;
   OnReboot on_reboot = OnReboot::kRestart;
   std::vector<DiskRequest> disks;
   std::vector<NetRequest> nets;

@@ -140,7 +140,7 @@ TEST(Understand, RefusesWhatIsOutOfRange) {
   EXPECT_EQ(refuses([](RunOptions& o) { o.cpus = "17"; }),
             "--cpus '17' is not a number from 1 to 16");
   EXPECT_EQ(refuses([](RunOptions& o) { o.backing = "file"; }),
-            "--backing 'file' is not memfd or hugetlb");
+            "--backing 'file' is not memfd or hugetlb or carved");
   EXPECT_EQ(refuses([](RunOptions& o) { o.on_reboot = "halt"; }),
             "--on-reboot 'halt' is not restart or exit");
   EXPECT_EQ(refuses([](RunOptions& o) { o.unpack = "always"; }),
@@ -159,6 +159,50 @@ TEST(Understand, RefusesWhatIsOutOfRange) {
   EXPECT_TRUE(refuses([](RunOptions& o) {
                 o.cmdline = std::string(2100, 'x');
               }).starts_with("the kernel command line is "));
+}
+
+TEST(Understand, MemoryThatGrowsAndIsSealed) {
+  RunOptions options = with_kernel();
+  options.memory = "256M";
+  options.max_memory = "512M";
+  options.resident = "100M";
+  options.seal_compress = true;
+  const PartitionConfig config = understand(options);
+  EXPECT_EQ(config.max_memory_bytes, 512 * kMiB);
+  EXPECT_EQ(config.seal.resident_bytes, 100 * kMiB);
+  EXPECT_TRUE(config.seal.compress);
+  EXPECT_TRUE(config.command_line.ends_with(" memhp_default_state=online_movable"));
+  options.cmdline = "memhp_default_state=online";
+  EXPECT_TRUE(understand(options).command_line.ends_with("=-1 memhp_default_state=online"));
+
+  const auto refuses = [](auto change) {
+    RunOptions wrong = with_kernel();
+    wrong.memory = "256M";
+    change(wrong);
+    return message_of([&] { understand(wrong); });
+  };
+  EXPECT_EQ(refuses([](RunOptions& o) { o.max_memory = "256M"; }),
+            "--max-memory 256M is no more than --memory; raise it, or leave it out");
+  EXPECT_EQ(refuses([](RunOptions& o) { o.max_memory = "300M"; }),
+            "--max-memory 300M is not --memory and whole steps of 128M; round it");
+  EXPECT_EQ(refuses([](RunOptions& o) { o.max_memory = "2T"; }),
+            "--max-memory 2T is too much; a partition has at most 1024G");
+  EXPECT_EQ(refuses([](RunOptions& o) { o.resident = "8M"; }),
+            "--resident 8M is too little; a partition needs at least 16M");
+  EXPECT_TRUE(refuses([](RunOptions& o) {
+                o.resident = "64M";
+                o.backing = "hugetlb";
+              }).starts_with("--resident needs --backing memfd"));
+  EXPECT_TRUE(refuses([](RunOptions& o) {
+                o.resident = "64M";
+                o.lock_memory = true;
+              }).starts_with("--resident and --lock-memory contradict"));
+  EXPECT_TRUE(refuses([](RunOptions& o) {
+                o.backing = "carved";
+                o.frames = "private";
+              }).starts_with("--frames private has neither carved memory"));
+  EXPECT_EQ(refuses([](RunOptions& o) { o.numa_node = "x"; }),
+            "--numa-node 'x' is not a number from 0 to 1023");
 }
 
 TEST(MakeMac, IsStableLocalAndDistinct) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/daemon_client.h"
 #include "cli/error.h"
 #include "cli/launch_files.h"
 #include "cli/launcher.h"
@@ -52,9 +53,36 @@ void open_nets(Launch& launch, const PartitionConfig& config) {
   }
 }
 
+void open_seal_files(Launch& launch, const SealRequest& request) {
+  SealSpec& seal = launch.spec.seal;
+  seal.resident_bytes = request.resident_bytes;
+  seal.compress = request.compress;
+  if (!request.key_file.empty()) seal.key_fd = keep(launch, open_key_file(request.key_file));
+  if (!request.sealed_dir.empty()) {
+    seal.store_fd = keep(launch, open_sealed_file(request.sealed_dir));
+  }
+}
+
+// Whose frames the partition takes.
+void choose_frames(LaunchSpec& spec, const PartitionConfig& config) {
+  const bool pooled = config.backing == MemoryBacking::kCarved || config.numa_node >= 0;
+  const bool needed = config.frames == FrameChoice::kDaemon || pooled;
+  if (config.frames == FrameChoice::kPrivate) return;
+  const std::string socket = daemon_socket();
+  if (daemon_answers(socket)) {
+    spec.frames = FrameKeeper::kDaemon;
+    spec.daemon_socket = socket;
+    spec.numa_node = config.numa_node;
+  } else if (needed) {
+    throw HostError("bulkheadd does not answer at " + socket +
+                    ", and these frames are its own; start it (see bulkheadd --help)");
+  }
+}
+
 void copy_choices(LaunchSpec& spec, const PartitionConfig& config) {
   spec.memory_bytes = config.memory_bytes;
   spec.backing = config.backing;
+  spec.max_memory_bytes = config.max_memory_bytes;
   spec.lock_memory = config.lock_memory;
   spec.cpus = config.cpus;
   spec.vsock = config.vsock;
@@ -80,15 +108,22 @@ Launch prepare(const PartitionConfig& config, RuntimeEntry entry) {
   enter_runtime_dir(launch, std::move(entry));
   open_boot_files(launch, config);
   open_disks(launch, config);
-  check_memory(config.memory_bytes, config.backing);
+  open_seal_files(launch, config.seal);
+  choose_frames(launch.spec, config);
+  if (launch.spec.frames == FrameKeeper::kPrivate) {
+    check_memory(config.memory_bytes, config.backing);
+  }
   if (config.vsock) check_vsock(*config.vsock);
   if (!has_own_monitor()) check_kvm();
   open_nets(launch, config);
   return launch;
 }
 
-int start(Launch launch, const RuntimeDir& runtime, bool detach) {
-  if (detach) return launch_detached(std::move(launch), runtime);
+int start(Launch launch, const RuntimeDir& runtime, const PartitionConfig& config) {
+  if (launch.spec.frames == FrameKeeper::kPrivate && config.frames == FrameChoice::kAuto) {
+    std::fprintf(stderr, "bulkhead: no bulkheadd: the ledger covers this partition alone\n");
+  }
+  if (config.detach) return launch_detached(std::move(launch), runtime);
   if (::isatty(STDIN_FILENO) == 0) launch_in_place(std::move(launch));
   std::fprintf(stderr, "bulkhead: console of '%s'; Ctrl-A x ends the partition, Ctrl-A h helps\n",
                launch.spec.name.c_str());
@@ -103,7 +138,7 @@ int run_command(const RunOptions& options) {
   RuntimeEntry entry = config.name.empty() ? runtime.claim_any() : runtime.claim(config.name);
   const std::string name = entry.name;
   try {
-    return start(prepare(config, std::move(entry)), runtime, config.detach);
+    return start(prepare(config, std::move(entry)), runtime, config);
   } catch (...) {
     runtime.remove_if_dead(name);  // nothing is left behind
     throw;

@@ -20,6 +20,12 @@ struct RunOptions {
   std::optional<std::string> cmdline;
   std::optional<std::string> name;
   std::optional<std::string> backing;
+  std::optional<std::string> max_memory;
+  std::optional<std::string> frames;
+  std::optional<std::string> numa_node;
+  std::optional<std::string> resident;
+  std::optional<std::string> key_file;
+  std::optional<std::string> sealed_dir;
   std::optional<std::string> on_reboot;
   std::optional<std::string> unpack;
   std::optional<std::string> watchdog_ms;
@@ -29,6 +35,7 @@ struct RunOptions {
   bool cmdline_raw = false;
   bool detach = false;
   bool lock_memory = false;
+  bool seal_compress = false;
   bool no_balloon = false;
   bool no_rng = false;
   bool verbose = false;

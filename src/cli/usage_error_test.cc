@@ -37,6 +37,10 @@ TEST_F(UsageErrors, CommandLine) {
   expect_error(bulkhead({"stop"}), {"NAME"});
   expect_error(bulkhead({"lab", "dance"}), {"lab run"});
   expect_error(bulkhead({"lab"}), {"lab run"});
+  expect_error(bulkhead({"ledger"}), {"subcommand"});
+  expect_error(bulkhead({"ledger", "dance"}), {"bulkhead --help"});
+  expect_error(bulkhead({"ledger", "map", "--output", "memory.gif"}),
+               {"memory.gif", ".svg or .png"});
   expect_run_error({"--memory"}, {"--memory"});
   expect_run_error({"--memory", "512"}, {"has no unit", "512M"});
   expect_run_error({"--memory", "32M"}, {"too little", "64M"});

@@ -13,34 +13,62 @@ _bulkhead_words() {
 _bulkhead_run() {
   local word=$1 previous=$2
   case $previous in
-    --kernel | --initrd | --disk | --config | --vsock)
+    --kernel | --initrd | --disk | --config | --vsock | --key-file | --sealed-dir)
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       ;;
-    --backing) _bulkhead_words "memfd hugetlb" "$word" ;;
+    --backing) _bulkhead_words "memfd hugetlb carved" "$word" ;;
+    --frames) _bulkhead_words "auto daemon private" "$word" ;;
     --on-reboot) _bulkhead_words "restart exit" "$word" ;;
     --unpack) _bulkhead_words "auto never" "$word" ;;
     --net) _bulkhead_words "passt tap= none" "$word" ;;
     --debug) _bulkhead_words "exit-stats" "$word" ;;
-    --memory | --cpus | --cmdline | --name | --watchdog-ms) ;;
+    --memory | --cpus | --cmdline | --name | --watchdog-ms | --max-memory | --numa-node | --resident) ;;
     *) _bulkhead_words "--kernel --initrd --disk --memory --cpus --net \
       --vsock --cmdline --cmdline-raw --name --detach --backing \
+      --max-memory --frames --numa-node --resident --key-file --sealed-dir --seal-compress \
       --lock-memory --on-reboot --unpack --no-balloon --no-rng --watchdog-ms \
       --verbose --debug \
       --config --help" "$word" ;;
   esac
 }
 
+_bulkhead_ledger() {
+  local word=$1 previous=$2
+  if ((COMP_CWORD == 2)); then
+    _bulkhead_words "show audit map --help" "$word"
+  elif [[ $previous == --output ]]; then
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen -f -- "$word")
+  elif [[ ${COMP_WORDS[2]} == map ]]; then
+    _bulkhead_words "--output --text --help" "$word"
+  else
+    _bulkhead_words "--json --help" "$word"
+  fi
+}
+
 _bulkhead() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   if ((COMP_CWORD == 1)); then
-    _bulkhead_words "run ps stop console doctor lab version --help --version" "$word"
+    _bulkhead_words "run ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
     return
   fi
   case ${COMP_WORDS[1]} in
     run) _bulkhead_run "$word" "$previous" ;;
     stop) _bulkhead_words "$(_bulkhead_names) --force --timeout --help" "$word" ;;
+    suspend | resume) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
+    resize) _bulkhead_words "$(_bulkhead_names) --no-wait --help" "$word" ;;
+    shared) _bulkhead_words "$(_bulkhead_names) --read --help" "$word" ;;
+    key)
+      if ((COMP_CWORD == 2)); then
+        _bulkhead_words "create erase --help" "$word"
+      else
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      fi
+      ;;
     console) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
+    ledger) _bulkhead_ledger "$word" "$previous" ;;
     ps | doctor) _bulkhead_words "--json --help" "$word" ;;
     lab) if ((COMP_CWORD == 2)); then _bulkhead_words "run setup --help" "$word"; fi ;;
   esac

@@ -69,6 +69,10 @@ class FakeMonitor final : public ControlHandler, private EventHandler, private C
     paused_ = true;
     return {};
   }
+  Result<void> suspend() override { return pause(); }
+  Result<void> resize(std::uint64_t) override { return {}; }
+  std::string shared() override { return ""; }
+  Result<void> read_shared(Gpa, std::span<std::byte>) override { return {}; }
   Result<void> resume() override {
     paused_ = false;
     return {};
