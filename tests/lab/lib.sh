@@ -34,7 +34,7 @@ enter_lab() {
   cd -- "$work" || exit 1
   : >"$console"
   : >"$errors"
-  cp -- "$bin_dir"/bulkhead* . || exit 1
+  cp -- "$bin_dir"/bulkhead* "$bin_dir"/../lab-programs/* . || exit 1
   bulkhead=$work/bulkhead
   for place in /tmp /var/tmp /root; do
     [[ $project_dir/ == "$place"/* ]] || mount -t tmpfs -o mode=1777 test "$place"
@@ -90,13 +90,16 @@ until_true() {
 
 # --- guests ---
 
-# initrd_with SCRIPT: prints the path of the guest initrd with tests/lab/guest/SCRIPT as /test.
+# initrd_with SCRIPT: prints the path of the guest initrd with tests/lab/guest/SCRIPT as /test, and
+# the programs for guests in /bin.
 initrd_with() {
   local file=$work/initrd-$1 dir
   if [[ ! -e $file ]]; then
     dir=$(mktemp -d)
     install -m 755 -- "$guest_dir/$1" "$dir/test"
-    (cd -- "$dir" && echo test | cpio --quiet --create --format=newc) >"$file"
+    mkdir -- "$dir/bin"
+    cp -- "$work/bulkhead-grant" "$work/plant-canaries" "$dir/bin/"
+    (cd -- "$dir" && find test bin | cpio --quiet --create --format=newc) >"$file"
     cat -- "$initrd" >>"$file"
     rm -r -- "$dir"
   fi
