@@ -91,14 +91,16 @@ until_true() {
 # --- guests ---
 
 # initrd_with SCRIPT: prints the path of the guest initrd with tests/lab/guest/SCRIPT as /test, and
-# the programs for guests in /bin.
+# the programs of ours that it names in /bin.
 initrd_with() {
-  local file=$work/initrd-$1 dir
+  local file=$work/initrd-$1 dir program
   if [[ ! -e $file ]]; then
     dir=$(mktemp -d)
     install -m 755 -- "$guest_dir/$1" "$dir/test"
     mkdir -- "$dir/bin"
-    cp -- "$work/bulkhead-grant" "$work/plant-canaries" "$dir/bin/"
+    for program in bulkhead-grant plant-canaries; do
+      ! grep -q "$program" "$guest_dir/$1" || cp -- "$work/$program" "$dir/bin/"
+    done
     (cd -- "$dir" && find test bin | cpio --quiet --create --format=newc) >"$file"
     cat -- "$initrd" >>"$file"
     rm -r -- "$dir"
