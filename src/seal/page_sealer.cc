@@ -18,12 +18,15 @@ Result<std::unique_ptr<PageSealer>> PageSealer::create(const Options& options) {
   return std::unique_ptr<PageSealer>(new PageSealer(std::move(key), options.max_uses));
 }
 
-AeadNonce PageSealer::nonce(std::uint64_t sequence, SealPlace place) {
+AeadNonce PageSealer::nonce(std::uint64_t sequence, SealPlace place, PageKind kind) {
+  constexpr unsigned kKindShift = 46;
+  const std::uint64_t what =
+      place.value() | std::uint64_t{static_cast<std::uint8_t>(kind)} << kKindShift;
   // 48 bits each, little-endian: the second store covers the first one's upper two bytes.
   AeadNonce nonce;
   put_le(nonce, 0, sequence);
-  put_le(nonce, 6, static_cast<std::uint32_t>(place.value()));
-  put_le(nonce, 10, static_cast<std::uint16_t>(place.value() >> 32));
+  put_le(nonce, 6, static_cast<std::uint32_t>(what));
+  put_le(nonce, 10, static_cast<std::uint16_t>(what >> 32));
   return nonce;
 }
 
@@ -32,23 +35,17 @@ Result<PageSeal> PageSealer::seal(const Text& plaintext, std::span<std::byte> ci
   AeadPool::Lease aead = TRY(pool_.borrow());
   PageSeal seal;
   seal.sequence = use.number();
-  const AeadNonce iv = nonce(seal.sequence, plaintext.place);
+  const AeadNonce iv = nonce(seal.sequence, plaintext.place, plaintext.kind);
   seal.tag = TRY(aead->seal(std::move(use),
-                            {.nonce = iv,
-                             .associated = std::as_bytes(std::span(&plaintext.kind, 1)),
-                             .text = plaintext.bytes},
-                            ciphertext));
+                            {.nonce = iv, .associated = {}, .text = plaintext.bytes}, ciphertext));
   return seal;
 }
 
 Result<void> PageSealer::open(const Text& ciphertext, const PageSeal& seal,
                               std::span<std::byte> plaintext) {
   AeadPool::Lease aead = TRY(pool_.borrow());
-  const AeadNonce iv = nonce(seal.sequence, ciphertext.place);
-  return aead->open({.nonce = iv,
-                     .associated = std::as_bytes(std::span(&ciphertext.kind, 1)),
-                     .text = ciphertext.bytes},
-                    seal.tag, plaintext);
+  const AeadNonce iv = nonce(seal.sequence, ciphertext.place, ciphertext.kind);
+  return aead->open({.nonce = iv, .associated = {}, .text = ciphertext.bytes}, seal.tag, plaintext);
 }
 
 }  // namespace bulkhead

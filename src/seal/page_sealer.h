@@ -19,14 +19,14 @@ namespace bulkhead {
 // Where in a store a sealed block belongs: a page (level 0), or a node of the tree over them.
 class SealPlace {
  public:
-  static constexpr unsigned kIndexBits = 45;
+  static constexpr unsigned kIndexBits = 43;
   static constexpr unsigned kMaxLevel = 7;
 
   static SealPlace page(PageIndex page) { return SealPlace(0, page.value()); }
   static SealPlace node(unsigned level, std::uint64_t index) { return SealPlace(level, index); }
 
   bool is_page() const { return value_ >> kIndexBits == 0; }
-  // 48 bits: the level in the highest three.
+  // 46 bits: the level in the highest three.
   std::uint64_t value() const { return value_; }
 
  private:
@@ -35,7 +35,7 @@ class SealPlace {
   std::uint64_t value_;
 };
 
-// How a block's plaintext is laid out; authenticated with it.
+// How a block's plaintext is laid out; two bits, authenticated as part of the nonce.
 enum class PageKind : std::uint8_t {
   kAbsent = 0,  // no block: zeroes
   kPlain = 1,   // 4096 bytes as they are
@@ -78,7 +78,7 @@ class PageSealer {
 
   std::uint64_t uses() const { return counter_.taken(); }
 
-  static AeadNonce nonce(std::uint64_t sequence, SealPlace place);
+  static AeadNonce nonce(std::uint64_t sequence, SealPlace place, PageKind kind);
 
  private:
   PageSealer(SecretBytes key, std::uint64_t max_uses)
