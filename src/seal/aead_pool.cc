@@ -1,20 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "seal/aead_pool.h"
 
-#include <pthread.h>
-
-#include <cstdint>
-
 namespace bulkhead {
-namespace {
-
-// Where a thread looks first: mostly its own slot.
-std::size_t home_slot() {
-  constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;
-  return static_cast<std::size_t>((std::uint64_t{pthread_self()} >> 12) * kGolden >> 61);
-}
-
-}  // namespace
 
 AeadPool::~AeadPool() {
   for (Slot& slot : slots_) delete slot.aead.load(std::memory_order_acquire);
@@ -25,9 +12,9 @@ AeadPool::Lease::~Lease() {
 }
 
 Result<AeadPool::Lease> AeadPool::borrow() {
-  const std::size_t home = home_slot();
-  for (std::size_t i = 0; i < kSlots; ++i) {
-    Slot& slot = slots_[(home + i) % kSlots];
+  const std::size_t home = lane_of_thread();
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    Slot& slot = slots_[(home + i) % kLanes];
     if (slot.aead.load(std::memory_order_relaxed) == nullptr) continue;
     Aead* taken = slot.aead.exchange(nullptr, std::memory_order_acquire);
     if (taken != nullptr) return Lease(*this, std::unique_ptr<Aead>(taken));
@@ -36,10 +23,10 @@ Result<AeadPool::Lease> AeadPool::borrow() {
 }
 
 void AeadPool::put_back(std::unique_ptr<Aead> aead) {
-  const std::size_t home = home_slot();
-  for (std::size_t i = 0; i < kSlots; ++i) {
+  const std::size_t home = lane_of_thread();
+  for (std::size_t i = 0; i < kLanes; ++i) {
     Aead* expected = nullptr;
-    Slot& slot = slots_[(home + i) % kSlots];
+    Slot& slot = slots_[(home + i) % kLanes];
     if (slot.aead.compare_exchange_strong(expected, aead.get(), std::memory_order_release,
                                           std::memory_order_relaxed)) {
       (void)aead.release();  // the slot owns it now

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "crypto/aead.h"
+#include "seal/lane.h"
 
 namespace bulkhead {
 
@@ -40,7 +41,6 @@ class AeadPool {
   Result<Lease> borrow();
 
  private:
-  static constexpr std::size_t kSlots = 8;
   // Alone on its cache line, so that threads with different slots do not disturb each other.
   struct alignas(64) Slot {
     std::atomic<Aead*> aead = nullptr;
@@ -49,7 +49,7 @@ class AeadPool {
   void put_back(std::unique_ptr<Aead> aead);
 
   const SecretBytes& key_;
-  std::array<Slot, kSlots> slots_;
+  std::array<Slot, kLanes> slots_;
 };
 
 }  // namespace bulkhead

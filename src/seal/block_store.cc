@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <limits>
 #include <vector>
 
 #include "base/byte_reader.h"
@@ -69,8 +68,7 @@ Result<SlotIndex> BlockStore::allocate(std::uint64_t units) {
     if (const auto slot = slots_.allocate(units, kShortSearch)) return *slot;
     const auto grown = grow(before);
     if (grown) continue;
-    const auto slot = slots_.allocate(units, std::numeric_limits<std::uint64_t>::max());
-    if (slot) return *slot;
+    if (const auto slot = slots_.allocate_anywhere(units)) return *slot;
     return grown.error();
   }
 }
@@ -101,7 +99,6 @@ Result<TreeEntry> BlockStore::write(SealPlace place, ConstPageBytes page) {
                                : std::span<const std::byte>(packed).first(stored_bytes(kind));
   auto entry = write_text({.place = place, .kind = kind, .bytes = text});
   if (try_to_pack) wipe(packed);
-  if (entry) sessions_.add(entry->session());
   return entry;
 }
 
@@ -123,7 +120,7 @@ Result<TreeEntry> BlockStore::write_elsewhere(const PageSealer::Text& text) {
   std::vector<SlotIndex> tried;
   Result<TreeEntry> entry = Error{Errc::kExhausted, ENOSPC, "the store's disk is full"};
   while (!entry && entry.error().code == Errc::kExhausted && tried.size() < kTries) {
-    const auto slot = slots_.allocate(units, std::numeric_limits<std::uint64_t>::max());
+    const auto slot = slots_.allocate_anywhere(units);
     if (!slot) break;
     tried.push_back(*slot);
     entry = seal_into(*slot, text);
@@ -166,10 +163,17 @@ Result<void> BlockStore::unpack(std::span<const std::byte> packed, PageBytes pag
   return codec_->unpack(TRY(reader.take(length)), page);
 }
 
-void BlockStore::release(const TreeEntry& entry) {
-  if (entry.absent()) return;
-  slots_.release({entry.slot(), units_of(entry.kind())});
-  sessions_.remove(entry.session());
+void BlockStore::discard(const TreeEntry& entry) {
+  if (!entry.absent()) slots_.release({entry.slot(), units_of(entry.kind())});
+}
+
+// The counts of sessions are shared by all threads: mostly both blocks are of one, and nothing
+// changes.
+void BlockStore::replaced(const TreeEntry& before, const TreeEntry& after) {
+  discard(before);
+  if (!before.absent() && !after.absent() && before.session() == after.session()) return;
+  if (!after.absent()) sessions_.add(after.session());
+  if (!before.absent()) sessions_.remove(before.session());
 }
 
 Result<void> BlockStore::adopt(const TreeEntry& entry) {

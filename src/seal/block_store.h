@@ -26,11 +26,14 @@ class BlockStore {
   };
   explicit BlockStore(Options options);
 
+  // The new block is not part of the state being worked on before replaced() says so.
   Result<TreeEntry> write(SealPlace place, ConstPageBytes page);
+  // `after`, just written, is part of that state now, and `before` no longer. Either may be absent.
+  void replaced(const TreeEntry& before, const TreeEntry& after);
+  // A block just written that was not needed after all.
+  void discard(const TreeEntry& entry);
   // kMalformed or kTruncated, and the page wiped, if it is not what the entry stands for.
   Result<void> read(SealPlace place, const TreeEntry& entry, PageBytes page);
-  // The block is no longer part of the state being worked on. Absent entries are fine.
-  void release(const TreeEntry& entry);
   // A block of a store being opened. kMalformed if the entry cannot be.
   Result<void> adopt(const TreeEntry& entry);
   void trim();

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -21,7 +22,7 @@ namespace bulkhead {
 // is in memory is trusted, so a lookup of a cached node costs no cryptography, and a change only
 // marks the node; it is sealed again when it is evicted, or by flush().
 //
-// find() and replace() are thread-safe. The others need the tree to themselves.
+// prefetch(), find() and replace() are thread-safe. The others need the tree to themselves.
 class BonsaiTree {
  public:
   struct Options {
@@ -30,7 +31,12 @@ class BonsaiTree {
     std::size_t cached_leaves;
   };
   explicit BonsaiTree(const Options& options);
+  BonsaiTree(const BonsaiTree&) = delete;
+  BonsaiTree& operator=(const BonsaiTree&) = delete;
+  ~BonsaiTree();
 
+  // Brings what replace() needs into the processor's cache, while something else is done.
+  void prefetch(PageIndex page) const;
   Result<TreeEntry> find(PageIndex page);
   // The entry that was there. On an error nothing has changed.
   Result<TreeEntry> replace(PageIndex page, const TreeEntry& entry);
@@ -47,25 +53,35 @@ class BonsaiTree {
   Result<void> mark_nodes(const std::function<bool(std::size_t)>& session_matches);
 
  private:
-  struct CachedNode {
+  struct UpperNode {
     TreeNode node;
     bool dirty = false;
-    bool recent = false;  // used since eviction last looked at it
   };
-  using Nodes = std::unordered_map<std::uint64_t, std::unique_ptr<CachedNode>>;
-  struct Stripe {
+  using UpperNodes = std::unordered_map<std::uint64_t, std::unique_ptr<UpperNode>>;
+  // A node of level 1. All are in one array, most of which is never touched.
+  struct Leaf {
+    TreeNode* node;  // null: not in memory
+    bool dirty;
+    bool recent;  // used since eviction last looked at it
+  };
+  struct Free {
+    void operator()(Leaf* leaves) const { std::free(leaves); }
+  };
+  // Guards the leaves that fall to it.
+  struct alignas(64) Stripe {
     Mutex mutex;
-    Nodes nodes GUARDED_BY(mutex);
-    std::deque<std::uint64_t> order GUARDED_BY(mutex);  // in which eviction looks
+    std::deque<std::uint64_t> cached GUARDED_BY(mutex);  // in the order in which eviction looks
   };
-  static constexpr std::size_t kStripes = 64;
+  static constexpr unsigned kStripeBits = 4;
+  static constexpr std::size_t kStripes = std::size_t{1} << kStripeBits;
 
-  Stripe& stripe_of(std::uint64_t leaf) { return stripes_[leaf % kStripes]; }
-  Result<CachedNode*> leaf_at(Stripe& stripe, std::uint64_t leaf) REQUIRES(stripe.mutex);
-  CachedNode* insert(Stripe& stripe, std::uint64_t leaf, std::unique_ptr<CachedNode> node)
+  Stripe& stripe_of(std::uint64_t leaf);
+  Result<Leaf*> leaf_at(Stripe& stripe, std::uint64_t index) REQUIRES(stripe.mutex);
+  void insert(Stripe& stripe, std::uint64_t index, std::unique_ptr<TreeNode> node)
       REQUIRES(stripe.mutex);
+  void drop(std::uint64_t index);
   void evict_one(Stripe& stripe) REQUIRES(stripe.mutex);
-  Result<void> write_leaf(std::uint64_t leaf, CachedNode& node);
+  Result<void> write_leaf(std::uint64_t index);
   Result<void> flush_upper(unsigned level);
   Result<TreeEntry> seal_node(unsigned level, std::uint64_t index, const TreeNode& node);
 
@@ -73,15 +89,16 @@ class BonsaiTree {
   TreeEntry set_node_entry(unsigned level, std::uint64_t index, const TreeEntry& entry)
       REQUIRES(upper_mutex_);
   Result<std::uint64_t> load_node(unsigned level, std::uint64_t index, const TreeEntry& entry);
-  void keep(unsigned level, std::uint64_t index, std::unique_ptr<CachedNode> node);
+  void keep(unsigned level, std::uint64_t index, const TreeNode& node);
 
   BlockStore& blocks_;
   const TreeShape shape_;
   const std::size_t leaves_per_stripe_;
+  std::unique_ptr<Leaf[], Free> leaves_;
   std::array<Stripe, kStripes> stripes_;
   // Levels 2 and up: 1/128 of the leaves, always in memory. Taken after a stripe's mutex.
   Mutex upper_mutex_;
-  std::array<Nodes, SealPlace::kMaxLevel + 1> upper_ GUARDED_BY(upper_mutex_);
+  std::array<UpperNodes, SealPlace::kMaxLevel + 1> upper_ GUARDED_BY(upper_mutex_);
   TreeEntry root_ GUARDED_BY(upper_mutex_);
 };
 

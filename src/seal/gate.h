@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <pthread.h>
-
 #include <array>
 #include <atomic>
-#include <cstddef>
-#include <cstdint>
 #include <mutex>
 #include <shared_mutex>
+
+#include "seal/lane.h"
 
 namespace bulkhead {
 
@@ -43,15 +41,9 @@ class Gate {
   };
 
  private:
-  static constexpr std::size_t kLanes = 8;
   struct alignas(64) Lane {
     std::shared_mutex mutex;
   };
-
-  static std::size_t lane_of_thread() {
-    constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;
-    return static_cast<std::size_t>((std::uint64_t{pthread_self()} >> 12) * kGolden >> 61);
-  }
 
   std::shared_lock<std::shared_mutex> enter() {
     // glibc's lock prefers readers, who could keep a writer out for ever.

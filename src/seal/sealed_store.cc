@@ -138,14 +138,15 @@ void SealedStore::count_change(const TreeEntry& before, const TreeEntry& after) 
 }
 
 Result<void> SealedStore::store_page(PageIndex page, ConstPageBytes plaintext) {
+  tree_.prefetch(page);
   TreeEntry entry;
   if (!is_zero(plaintext)) entry = TRY(blocks_.write(SealPlace::page(page), plaintext));
   const auto before = tree_.replace(page, entry);
   if (!before) {
-    blocks_.release(entry);
+    blocks_.discard(entry);
     return before.error();
   }
-  blocks_.release(*before);
+  blocks_.replaced(*before, entry);
   count_change(*before, entry);
   return {};
 }
@@ -185,7 +186,7 @@ void SealedStore::forget(PageIndex page) {
   const auto before = tree_.replace(page, TreeEntry());
   // Fails only where get() fails too: the page's node is damaged.
   if (!before) return;
-  blocks_.release(*before);
+  blocks_.replaced(*before, TreeEntry());
   count_change(*before, TreeEntry());
 }
 

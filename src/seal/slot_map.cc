@@ -14,82 +14,105 @@ std::uint64_t starts_of_runs(std::uint64_t free, std::uint64_t units) {
   return free;
 }
 
-// The map is held for some tens of nanoseconds, by every thread that seals: going to sleep over it
-// would take a hundred times as long.
-class SCOPED_CAPABILITY BriefLock {
- public:
-  explicit BriefLock(Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex.native()) {
-    constexpr int kSpins = 500;
-    for (int i = 0; i < kSpins; ++i) {
-      if (mutex_.try_lock()) return;
-      __builtin_ia32_pause();
-    }
-    mutex_.lock();
-  }
-  ~BriefLock() RELEASE() { mutex_.unlock(); }
-  BriefLock(const BriefLock&) = delete;
-  BriefLock& operator=(const BriefLock&) = delete;
-
- private:
-  std::mutex& mutex_;
-};
-
 bool is_block_length(std::uint64_t units) {
   return units == 1 || units == 2 || units == 4;
 }
 
 }  // namespace
 
+// A commit that ends moves pending to lasting and then clears it: looked at in this order, what is
+// in either is seen.
+std::uint64_t SlotMap::Word::used() const {
+  const std::uint64_t under_way = pending.load(std::memory_order_acquire);
+  return under_way | lasting.load(std::memory_order_relaxed) | now.load(std::memory_order_relaxed);
+}
+
 SlotMap::SlotMap(std::uint64_t units, std::uint64_t reserved) {
   CHECK(reserved <= units && reserved <= kWordUnits);
   extend(units);
-  const MutexLock lock(mutex_);
-  words_[0].now |= (std::uint64_t{1} << reserved) - 1;
+  next_ = 0;
+  word_at(0).now = (std::uint64_t{1} << reserved) - 1;
 }
 
 std::uint64_t SlotMap::mask_of(Slot slot) {
   return ((std::uint64_t{1} << slot.units) - 1) << slot.first.value() % kWordUnits;
 }
 
-std::optional<SlotIndex> SlotMap::allocate(std::uint64_t units, std::uint64_t max_words) {
-  CHECK(is_block_length(units));
-  const BriefLock lock(mutex_);
-  const std::uint64_t tries = std::min(max_words, word_count());
-  for (std::uint64_t i = 0; i < tries; ++i) {
-    Word& word = words_[cursor_];
-    const std::uint64_t starts = starts_of_runs(~(word.now | word.lasting | word.pending), units);
-    if (starts != 0) {
-      const auto bit = static_cast<std::uint64_t>(std::countr_zero(starts));
-      const Slot slot{SlotIndex(cursor_ * kWordUnits + bit), units};
-      word.now |= mask_of(slot);
+std::size_t SlotMap::chunk_of(std::uint64_t word) {
+  return static_cast<std::size_t>(std::bit_width(word >> kFirstChunkBits));
+}
+
+std::uint64_t SlotMap::first_of(std::size_t chunk) {
+  return chunk == 0 ? 0 : std::uint64_t{1} << (kFirstChunkBits + chunk - 1);
+}
+
+SlotMap::Word& SlotMap::word_at(std::uint64_t index) const {
+  const std::size_t chunk = chunk_of(index);
+  return chunks_[chunk][index - first_of(chunk)];
+}
+
+std::optional<SlotIndex> SlotMap::allocate_in(std::uint64_t index, std::uint64_t units) {
+  Word& word = word_at(index);
+  std::uint64_t now = word.now.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint64_t starts = starts_of_runs(~(now | word.used()), units);
+    if (starts == 0) return std::nullopt;
+    const auto bit = static_cast<std::uint64_t>(std::countr_zero(starts));
+    const Slot slot{SlotIndex(index * kWordUnits + bit), units};
+    if (word.now.compare_exchange_weak(now, now | mask_of(slot), std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
       return slot.first;
     }
-    cursor_ = cursor_ + 1 < word_count() ? cursor_ + 1 : 0;
+  }
+}
+
+std::optional<SlotIndex> SlotMap::allocate(std::uint64_t units, std::uint64_t max_words) {
+  CHECK(is_block_length(units));
+  std::atomic<std::uint64_t>& home = homes_[lane_of_thread()].word;
+  if (const auto slot = allocate_in(home.load(std::memory_order_relaxed), units)) return slot;
+  const std::uint64_t tries = std::min(max_words, word_count());
+  for (std::uint64_t i = 0; i < tries; ++i) {
+    const std::uint64_t word = next_.fetch_add(1, std::memory_order_relaxed) % word_count();
+    if (const auto slot = allocate_in(word, units)) {
+      home.store(word, std::memory_order_relaxed);
+      return slot;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<SlotIndex> SlotMap::allocate_anywhere(std::uint64_t units) {
+  CHECK(is_block_length(units));
+  const std::uint64_t count = word_count();
+  const std::uint64_t first = next_.load(std::memory_order_relaxed);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t word = (first + i) % count;
+    if (const auto slot = allocate_in(word, units)) {
+      next_.store(word, std::memory_order_relaxed);
+      return slot;
+    }
   }
   return std::nullopt;
 }
 
 void SlotMap::release(Slot slot) {
-  const BriefLock lock(mutex_);
-  std::uint64_t& now = words_[slot.first.value() / kWordUnits].now;
-  CHECK((now & mask_of(slot)) == mask_of(slot));
-  now &= ~mask_of(slot);
+  std::atomic<std::uint64_t>& now = word_at(slot.first.value() / kWordUnits).now;
+  const std::uint64_t before = now.fetch_and(~mask_of(slot), std::memory_order_release);
+  CHECK((before & mask_of(slot)) == mask_of(slot));
 }
 
 void SlotMap::rewind() {
-  const MutexLock lock(mutex_);
-  cursor_ = 0;
+  next_.store(0, std::memory_order_relaxed);
 }
 
 Result<void> SlotMap::mark(Slot slot) {
   CHECK(is_block_length(slot.units));
-  const MutexLock lock(mutex_);
-  if (!range_fits(slot.first.value(), slot.units, word_count() * kWordUnits) ||
+  if (!range_fits(slot.first.value(), slot.units, units()) ||
       slot.first.value() % slot.units != 0) {
     return Error{Errc::kMalformed, 0, "the store names a block outside of itself"};
   }
-  std::uint64_t& now = words_[slot.first.value() / kWordUnits].now;
-  if ((now & mask_of(slot)) != 0) {
+  std::atomic<std::uint64_t>& now = word_at(slot.first.value() / kWordUnits).now;
+  if ((now.load() & mask_of(slot)) != 0) {
     return Error{Errc::kMalformed, 0, "the store names one block twice"};
   }
   now |= mask_of(slot);
@@ -97,54 +120,53 @@ Result<void> SlotMap::mark(Slot slot) {
 }
 
 void SlotMap::extend(std::uint64_t units) {
-  const MutexLock lock(mutex_);
   const std::uint64_t words = units / kWordUnits;
-  if (words <= word_count()) return;
+  const std::uint64_t before = word_count();
+  if (words <= before) return;
+  for (std::size_t chunk = 0; chunk <= chunk_of(words - 1); ++chunk) {
+    if (chunks_[chunk] != nullptr) continue;
+    const std::uint64_t length = first_of(chunk + 1) - first_of(chunk);
+    chunks_[chunk] = std::make_unique<Word[]>(length);
+  }
+  word_count_.store(words, std::memory_order_release);
   // The next search begins in the new part, which is free.
-  cursor_ = word_count();
-  words_.resize(words);
+  next_.store(before, std::memory_order_relaxed);
 }
 
 void SlotMap::begin_commit() {
-  const MutexLock lock(mutex_);
-  for (Word& word : words_) word.pending = word.now;
-}
-
-void SlotMap::end_commit() {
-  const MutexLock lock(mutex_);
-  for (Word& word : words_) {
-    word.lasting = word.pending;
-    word.pending = 0;
+  for (std::uint64_t i = 0; i < word_count(); ++i) {
+    Word& word = word_at(i);
+    word.pending.store(word.now.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
 }
 
-std::uint64_t SlotMap::units() {
-  const MutexLock lock(mutex_);
-  return word_count() * kWordUnits;
+void SlotMap::end_commit() {
+  for (std::uint64_t i = 0; i < word_count(); ++i) {
+    Word& word = word_at(i);
+    word.lasting.store(word.pending.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    word.pending.store(0, std::memory_order_release);
+  }
 }
 
-std::uint64_t SlotMap::used_units() {
-  const MutexLock lock(mutex_);
+std::uint64_t SlotMap::used_units() const {
   std::uint64_t used = 0;
-  for (const Word& word : words_) used += static_cast<std::uint64_t>(std::popcount(word.now));
+  for (std::uint64_t i = 0; i < word_count(); ++i) {
+    used += static_cast<std::uint64_t>(std::popcount(word_at(i).now.load()));
+  }
   return used;
 }
 
-std::uint64_t SlotMap::end_unit() {
-  const MutexLock lock(mutex_);
+std::uint64_t SlotMap::end_unit() const {
   for (std::uint64_t i = word_count(); i-- > 0;) {
-    if (words_[i].now != 0) {
-      return (i + 1) * kWordUnits - static_cast<std::uint64_t>(std::countl_zero(words_[i].now));
-    }
+    const std::uint64_t now = word_at(i).now.load();
+    if (now != 0) return (i + 1) * kWordUnits - static_cast<std::uint64_t>(std::countl_zero(now));
   }
   return 0;
 }
 
-void SlotMap::for_each_free(const std::function<void(Slot)>& visit) {
-  const MutexLock lock(mutex_);
+void SlotMap::for_each_free(const std::function<void(Slot)>& visit) const {
   for (std::uint64_t i = 0; i < word_count(); ++i) {
-    const Word& word = words_[i];
-    const std::uint64_t used = word.now | word.lasting | word.pending;
+    const std::uint64_t used = word_at(i).used();
     if (used == 0) {
       visit({SlotIndex(i * kWordUnits), kWordUnits});
       continue;
