@@ -108,7 +108,8 @@ void BonsaiTree::prefetch(PageIndex page) const {
   // Without the lock: the node may go away meanwhile, but its address does no harm.
   TreeNode*& place = leaves_[page.value() / kTreeFanout].node;
   const TreeNode* node = std::atomic_ref(place).load(std::memory_order_relaxed);
-  const auto entry = std::bit_cast<std::uintptr_t>(node) + page.value() % kTreeFanout * sizeof(TreeEntry);
+  const auto entry =
+      std::bit_cast<std::uintptr_t>(node) + page.value() % kTreeFanout * sizeof(TreeEntry);
   if (node != nullptr) __builtin_prefetch(std::bit_cast<const void*>(entry), 1);
 }
 

@@ -161,8 +161,8 @@ TEST_F(Nonces, AreUniqueOverTheWholeLifeOfAStore) {
 }
 
 TEST_F(Nonces, HaveTheLayoutOfTheFormat) {
-  const AeadNonce nonce = PageSealer::nonce(0x060504030201, SealPlace::node(5, 0x050c0b0a0908),
-                                            PageKind::kPacked1K);
+  const AeadNonce nonce =
+      PageSealer::nonce(0x060504030201, SealPlace::node(5, 0x050c0b0a0908), PageKind::kPacked1K);
   const std::array<unsigned char, 12> expected = {1, 2, 3, 4, 5, 6, 8, 9, 0x0a, 0x0b, 0x0c, 0xad};
   EXPECT_EQ(std::memcmp(nonce.data(), expected.data(), expected.size()), 0);
 }

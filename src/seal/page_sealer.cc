@@ -20,8 +20,8 @@ Result<std::unique_ptr<PageSealer>> PageSealer::create(const Options& options) {
 
 AeadNonce PageSealer::nonce(std::uint64_t sequence, SealPlace place, PageKind kind) {
   constexpr unsigned kKindShift = 46;
-  const std::uint64_t what =
-      place.value() | std::uint64_t{static_cast<std::uint8_t>(kind)} << kKindShift;
+  const std::uint64_t what = place.value() | std::uint64_t{static_cast<std::uint8_t>(kind)}
+                                                 << kKindShift;
   // 48 bits each, little-endian: the second store covers the first one's upper two bytes.
   AeadNonce nonce;
   put_le(nonce, 0, sequence);
