@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <thread>
 
 #include "base/byte_reader.h"
 #include "base/log.h"
@@ -23,6 +24,11 @@ constexpr std::uint64_t kProcessorBytes = kProcessorPages * kPageSize;
 // What the store itself needs besides the pages: nodes (0.8 %) and superblocks.
 constexpr std::uint64_t medium_capacity(std::uint64_t pages) {
   return pages * kPageSize + pages * kPageSize / 32 + 16 * kMiB;
+}
+
+// On a single processor a second one only wakes up for nothing.
+unsigned fault_threads() {
+  return std::clamp(std::thread::hardware_concurrency(), 1U, 2U);
 }
 
 // The command line opened the file and looked at it; only its content is trusted less.
@@ -49,7 +55,22 @@ Result<std::unique_ptr<Sealing>> Sealing::create(const SealSpec& spec, const Wir
   return sealing;
 }
 
-Sealing::~Sealing() = default;
+Sealing::~Sealing() {
+  if (cold_ == nullptr) return;
+  const ColdStats stats = cold_->stats();
+  log_info("cold_memory", {{"opened", stats.open_faults},
+                           {"opened_ahead", stats.prefetched},
+                           {"opened_ahead_used", stats.prefetch_hits},
+                           {"sealed", stats.put},
+                           {"dropped_clean", stats.dropped_clean},
+                           {"dropped_zero", stats.dropped_zero},
+                           {"zero_faults", stats.zero_faults},
+                           {"aged_faults", stats.aged_faults},
+                           {"write_faults", stats.write_faults},
+                           {"aborted", stats.aborted},
+                           {"waits", stats.waits},
+                           {"over_limit", stats.over_limit}});
+}
 
 Result<void> Sealing::open_store() {
   const std::uint64_t pages = memory_pages(wiring_.memory) + wiring_.cpus * kProcessorPages;
@@ -77,7 +98,8 @@ Result<void> Sealing::manage() {
   // A copy of an opened page saves sealing it again, but in RAM it takes the space that was meant
   // to be saved.
   std::unique_ptr<ColdMemory> cold = TRY(ColdMemory::create(
-      {.limit_pages = limit, .keep_copies = spec_.store_fd >= 0}, *store_, *this));
+      {.limit_pages = limit, .fault_threads = fault_threads(), .keep_copies = spec_.store_fd >= 0},
+      *store_, *this));
   TRY(manage_ram(*cold, wiring_.memory));
   cold_ = std::move(cold);
   wiring_.memory.set_residency(cold_.get());
