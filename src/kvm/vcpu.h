@@ -66,10 +66,11 @@ class Vcpu {
   Result<std::vector<std::byte>> save(std::span<const std::uint32_t> msr_indices) const;
   Result<void> restore(std::span<const std::byte> blob) const;
 
-  // Takes the registers that hold the guest's data (general, floating-point and vector) out of
-  // KVM, which keeps no copy; and puts them back. Clocks, timers and what else belongs to the
-  // machine go on meanwhile. Between the two the vCPU must not run.
-  Result<std::vector<std::byte>> take_data() const;
+  // The registers that hold the guest's data: general, floating-point and vector. data() copies
+  // them, wipe_data() leaves KVM no copy, put_back_data() undoes that. Clocks, timers and what else
+  // belongs to the machine go on meanwhile. Wiped, the vCPU must not run.
+  Result<std::vector<std::byte>> data() const;
+  Result<void> wipe_data() const;
   Result<void> put_back_data(std::span<const std::byte> blob) const;
 
  private:

@@ -140,10 +140,8 @@ Result<std::vector<std::byte>> Vcpu::read_xsave() const {
   return xsave;
 }
 
-// An XSAVE image whose header names no component puts them all into their initial state (SDM,
-// "Operation of XRSTOR"); without XSAVE the legacy image of zeros is loaded as it is. No copy may
-// stay on our heap or stack, hence the room given to the blob, and the wiping.
-Result<std::vector<std::byte>> Vcpu::take_data() const {
+// No copy may stay on our heap or stack, hence the room given to the blob, and the wiping.
+Result<std::vector<std::byte>> Vcpu::data() const {
   Registers general = TRY(registers());
   std::vector<std::byte> xsave = TRY(read_xsave());
   BlobWriter blob(kDataBlobMagic, sizeof general + xsave.size() + 64);
@@ -151,10 +149,16 @@ Result<std::vector<std::byte>> Vcpu::take_data() const {
   blob.put_bytes(xsave);
   ::explicit_bzero(&general, sizeof general);
   ::explicit_bzero(xsave.data(), xsave.size());
+  return std::move(blob).take();
+}
 
+// An XSAVE image whose header names no component puts them all into their initial state (SDM,
+// "Operation of XRSTOR"); without XSAVE the legacy image of zeros is loaded as it is.
+Result<void> Vcpu::wipe_data() const {
+  std::vector<std::byte> xsave(xsave_size_);
   TRY(set_registers({.rflags = 2}));  // bit 1 is always set
   TRY(abi::call(fd_, abi::kSetXsave, xsave.data(), "KVM does not clear the XSAVE state"));
-  return std::move(blob).take();
+  return {};
 }
 
 Result<void> Vcpu::put_back_data(std::span<const std::byte> bytes) const {

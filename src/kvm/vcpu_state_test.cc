@@ -92,9 +92,11 @@ TEST_F(VcpuState, DataIsTakenOutAndPutBack) {
     }
   };
   ASSERT_EQ(occurrences(blob_), 2);
-  const auto taken = vcpu.take_data();
+  const auto taken = vcpu.data();
   ASSERT_TRUE(taken);
   EXPECT_EQ(occurrences(*taken), 1);
+  EXPECT_EQ(vcpu.registers()->rbx, 0x12345678u);
+  ASSERT_TRUE(vcpu.wipe_data());
   EXPECT_EQ(vcpu.registers()->rbx, 0u);
   EXPECT_EQ(occurrences(*vcpu.save(*msrs)), 1);
   for (std::size_t size = 0; size < taken->size(); ++size) {

@@ -162,6 +162,7 @@ Result<std::unique_ptr<Sealing>> Partition::create_sealing() {
   return Sealing::create(spec_.seal, {.memory = *memory_, .outcome = *this, .cpus = spec_.cpus});
 }
 
+// The processors are wiped last: until then nothing is lost that has no copy in memory.
 Result<void> Partition::suspend() {
   VcpuPause pause = vcpus_->pause();
   TRY(pci_->quiesce());
@@ -169,14 +170,14 @@ Result<void> Partition::suspend() {
   Result<void> sealed = seal_processors(pause);
   if (sealed) sealed = sealing_->seal_all();
   if (!sealed) {
-    Result<void> opened = sealing_->open_all();
-    if (opened) opened = open_processors(pause);
-    if (!opened) finish(Outcome::kFailed);
+    if (Result<void> opened = sealing_->open_all(); !opened) finish(Outcome::kFailed);
     return sealed;
   }
   note_sealed(true);
   suspended_.emplace(std::move(pause));
-  return {};
+  Result<void> wiped = wipe_processors(*suspended_);
+  if (!wiped) TRY(wake());
+  return wiped;
 }
 
 Result<void> Partition::wake() {
@@ -199,12 +200,15 @@ void Partition::note_sealed(bool sealed) {
   }
 }
 
-// All processors have something in the store before the first one is wiped: what fails half-way can
-// be undone.
 Result<void> Partition::seal_processors(const VcpuPause& pause) {
   for (unsigned cpu = 0; cpu < spec_.cpus; ++cpu) {
-    TRY(sealing_->seal_processor(cpu, TRY(vcpus_->vcpu(pause, cpu).take_data())));
+    TRY(sealing_->seal_processor(cpu, TRY(vcpus_->vcpu(pause, cpu).data())));
   }
+  return {};
+}
+
+Result<void> Partition::wipe_processors(const VcpuPause& pause) {
+  for (unsigned cpu = 0; cpu < spec_.cpus; ++cpu) TRY(vcpus_->vcpu(pause, cpu).wipe_data());
   return {};
 }
 

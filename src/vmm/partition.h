@@ -82,6 +82,7 @@ class Partition final : public OutcomeSink, private PowerEvents {
   Result<void> set_up_processors();
   void note_sealed(bool sealed);
   Result<void> seal_processors(const VcpuPause& pause);
+  Result<void> wipe_processors(const VcpuPause& pause);
   Result<void> open_processors(const VcpuPause& pause);
 
   // The wiring diagram: each member may use those above it.

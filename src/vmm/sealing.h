@@ -47,7 +47,7 @@ class Sealing final : private ColdObserver {
   // for us or memory that cannot go in pages, all at once.
   Result<void> open_all();
 
-  // A processor's data, which is wiped; and back. kMalformed: not what was sealed.
+  // A processor's data, of which this copy is wiped; and back. kMalformed: not what was sealed.
   Result<void> seal_processor(unsigned cpu, std::vector<std::byte> data);
   Result<std::vector<std::byte>> open_processor(unsigned cpu);
 

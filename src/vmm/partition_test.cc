@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/partition.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "boot/image_builder_for_test.h"
+#include "mem/private_frames.h"
+
+namespace bulkhead {
+namespace {
+
+// Counts in a register and in memory, for ever, and stops with a triple fault when they differ:
+//   xor ebx, ebx; again: inc ebx; inc dword [0x1800000]; cmp ebx, [0x1800000]; jne bad
+//   out 0x80, al; jmp again; bad: ud2
+constexpr std::uint8_t kProgram[] = {0x31, 0xdb, 0x43, 0xff, 0x05, 0x00, 0x00, 0x80,
+                                     0x01, 0x3b, 0x1d, 0x00, 0x00, 0x80, 0x01, 0x75,
+                                     0x04, 0xe6, 0x80, 0xeb, 0xed, 0x0f, 0x0b};
+
+Fd program_file() {
+  boot::Bytes image = boot::TestElf::make();
+  constexpr std::size_t kEntry =
+      boot::TestElf::kText + (boot::TestElf::kPvhEntry - boot::TestElf::kLink);
+  for (std::size_t i = 0; i < sizeof kProgram; ++i) image[kEntry + i] = std::byte{kProgram[i]};
+  return boot::make_file(image);
+}
+
+class PartitionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto system = kvm::System::open();
+    if (!system) GTEST_SKIP() << system.error().what;
+    kvm_.emplace(std::move(*system));
+    ASSERT_TRUE(kvm::install_kick_signal());
+    spec_.name = "test";
+    spec_.memory_bytes = 64 * kMiB;
+    spec_.max_memory_bytes = 64 * kMiB + kGrowthUnit;
+    spec_.kernel_kind = KernelKind::kElfPvh;
+    spec_.kernel_fd = kernel_.get();
+    spec_.seal.store_fd = store_.get();
+  }
+
+  void start() {
+    auto made = Partition::create(spec_, {*kvm_, *loop_, *console_, *frames_});
+    ASSERT_TRUE(made) << made.error().what;
+    partition_ = std::move(*made);
+    partition_->run();
+    ASSERT_TRUE(runs());
+  }
+
+  // Whether the guest gets on.
+  bool runs() {
+    const std::uint64_t before = outputs();
+    for (int i = 0; i < 1000; ++i) {
+      if (outputs() > before + 10) return !partition_->outcome();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  std::uint64_t outputs() { return partition_->vcpus().exit_counts()[0]; }
+
+  Fd kernel_ = program_file();
+  Fd store_{::memfd_create("store", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+  LaunchSpec spec_;
+  std::optional<kvm::System> kvm_;
+  std::unique_ptr<EventLoop> loop_ = EventLoop::create().value();
+  std::unique_ptr<ConsoleHub> console_ = ConsoleHub::create(*loop_, {}, [] {}).value();
+  std::unique_ptr<PrivateFrames> frames_ = PrivateFrames::create(Backing::kMemfd).value();
+  std::unique_ptr<Partition> partition_;
+};
+
+TEST_F(PartitionTest, IsSuspendedAndGoesOnAgainAndAgain) {
+  spec_.cpus = 2;
+  start();
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(partition_->suspend());
+    EXPECT_TRUE(partition_->suspended());
+    const std::uint64_t before = outputs();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(outputs(), before);
+    ASSERT_TRUE(partition_->wake());
+    EXPECT_FALSE(partition_->suspended());
+    ASSERT_TRUE(runs());
+  }
+}
+
+TEST_F(PartitionTest, GoesOnWhenItCannotBeSuspended) {
+  start();
+  ASSERT_TRUE(partition_->suspend());
+  ASSERT_TRUE(partition_->wake());
+  ASSERT_TRUE(runs());
+  ASSERT_EQ(::fcntl(store_.get(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_FALSE(partition_->suspend());
+    EXPECT_FALSE(partition_->suspended());
+    ASSERT_TRUE(runs());
+  }
+}
+
+TEST_F(PartitionTest, EndsWhileItIsSuspended) {
+  start();
+  ASSERT_TRUE(partition_->suspend());
+  partition_->finish(Outcome::kStopped);
+  partition_.reset();
+}
+
+}  // namespace
+}  // namespace bulkhead
