@@ -96,7 +96,8 @@ Result<void> EventLoop::run_once(int timeout_ms) {
   std::array<epoll_event, kBatch> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), kBatch, timeout_ms);
   if (count < 0 && errno != EINTR) return os_error("cannot wait for events");
-  for (int i = 0; i < count; ++i) {
+  // Not those that were reported before a handler said stop(): it may be that memory is sealed now.
+  for (int i = 0; i < count && !stopping_.load(std::memory_order_acquire); ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     if (event.data.u64 == kWakeToken) {
       drain_event(wake_.get());

@@ -34,7 +34,8 @@ class EventLoop {
   Result<void> change(Token token, std::uint32_t events);
   void remove(Token token);
 
-  // Handles events until stop(), which also counts when it came first. May be called again.
+  // Handles events until stop(), which also counts when it came first. May be called again: what
+  // was reported ready before is handled then.
   // Returns an error only when epoll itself fails.
   Result<void> run();
   // Waits for events once, at most `timeout_ms` (-1: for ever), and handles them.

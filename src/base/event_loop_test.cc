@@ -15,10 +15,12 @@ struct Counter : EventHandler {
     drain_event(fd);
     ++calls;
     if (removes != nullptr) removes->reset();
+    if (stops != nullptr) stops->stop();
   }
   int fd;
   int calls = 0;
   Watch* removes = nullptr;
+  EventLoop* stops = nullptr;
 };
 
 TEST(EventLoop, CallsTheHandlerOfAReadyDescriptor) {
@@ -61,6 +63,24 @@ TEST(EventLoop, AReusedSlotDoesNotReceiveItsPredecessorsEvents) {
   signal_event(event.get());
   ASSERT_TRUE(loop->run_once(0));
   EXPECT_EQ(counter.calls, 1);
+}
+
+// As above; the other is called when the loop goes on.
+TEST(EventLoop, CallsNobodyOnceItIsStopped) {
+  auto loop = EventLoop::create().value();
+  Fd first = Fd::event().value();
+  Fd second = Fd::event().value();
+  Counter one(first.get());
+  Counter two(second.get());
+  one.stops = two.stops = loop.get();
+  Watch watch_one = Watch::create(*loop, first.get(), EPOLLIN, one).value();
+  Watch watch_two = Watch::create(*loop, second.get(), EPOLLIN, two).value();
+  signal_event(first.get());
+  signal_event(second.get());
+  ASSERT_TRUE(loop->run());
+  EXPECT_EQ(one.calls + two.calls, 1);
+  ASSERT_TRUE(loop->run());
+  EXPECT_EQ(one.calls + two.calls, 2);
 }
 
 TEST(EventLoop, StopsFromAnotherThread) {
