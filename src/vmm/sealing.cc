@@ -138,7 +138,7 @@ Result<void> Sealing::copy_out() {
   });
   ::explicit_bzero(page.data(), page.size());
   TRY(copied);
-  for (const MemoryRegion& region : wiring_.memory.regions()) {
+  for (const MemoryRegion& region : regions()) {
     TRY(wiring_.memory.discard(region.base, region.size_bytes));
   }
   return {};
@@ -159,14 +159,19 @@ Result<void> Sealing::copy_back() {
   return {};
 }
 
-// Boot RAM and the units that are there now. Stops at the first error.
-Result<void> Sealing::for_each_page(const PageAction& action) {
+// Boot RAM and the units that are there now.
+std::vector<MemoryRegion> Sealing::regions() const {
   const GuestMemory& memory = wiring_.memory;
   std::vector<MemoryRegion> all(memory.regions().begin(), memory.regions().end());
   for (std::size_t unit = 0; unit < memory.layout().units; ++unit) {
     if (memory.has_unit(unit)) all.push_back(memory.unit_region(unit));
   }
-  for (const MemoryRegion& region : all) {
+  return all;
+}
+
+// Stops at the first error.
+Result<void> Sealing::for_each_page(const PageAction& action) {
+  for (const MemoryRegion& region : regions()) {
     for (std::uint64_t offset = 0; offset < region.size_bytes; offset += kPageSize) {
       TRY(action(PageIndex((region.ram_offset + offset) / kPageSize), region.base + offset));
     }

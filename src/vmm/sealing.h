@@ -67,6 +67,7 @@ class Sealing final : private ColdObserver {
   Result<void> manage();
   Result<void> copy_out();
   Result<void> copy_back();
+  std::vector<MemoryRegion> regions() const;
   using PageAction = std::function<Result<void>(PageIndex, Gpa)>;
   Result<void> for_each_page(const PageAction& action);
   PageIndex processor_page(unsigned cpu) const;
