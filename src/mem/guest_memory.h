@@ -122,8 +122,8 @@ class GuestMemory {
     return {};
   }
 
-  // From now on somebody decides which pages are in RAM. Called before devices transfer anything;
-  // `residency` outlives the memory's use.
+  // From now on somebody decides which pages are in RAM; nullptr: nobody does any more. Called
+  // while no transfer is under way.
   void set_residency(Residency* residency) {
     residency_.store(residency, std::memory_order_release);
   }

@@ -56,6 +56,7 @@ Result<std::unique_ptr<Sealing>> Sealing::create(const SealSpec& spec, const Wir
 }
 
 Sealing::~Sealing() {
+  wiring_.memory.set_residency(nullptr);
   if (cold_ == nullptr) return;
   const ColdStats stats = cold_->stats();
   log_info("cold_memory", {{"opened", stats.open_faults},

@@ -117,6 +117,18 @@ TEST_P(SealingTest, MemoryThatCouldNotBeSealedIsStillThere) {
   expect_filled();
 }
 
+TEST_P(SealingTest, MemoryOutlivesIt) {
+  auto sealing = make();
+  ASSERT_TRUE(memory_->grow(0));
+  ASSERT_TRUE(sealing->seal_all());
+  ASSERT_TRUE(sealing->open_all());
+  fill();
+  sealing.reset();
+  expect_filled();
+  EXPECT_TRUE(memory_->discard(unit(), kGrowthUnit));
+  EXPECT_EQ(*memory_->load<std::uint64_t>(unit()), 0u);
+}
+
 TEST_P(SealingTest, AProcessorsData) {
   const auto sealing = make();
   const std::vector<std::byte> data(11000, std::byte{0x5a});
