@@ -94,8 +94,9 @@ Result<void> Sealing::open_store() {
 }
 
 Result<void> Sealing::manage() {
-  const std::uint64_t limit =
-      spec_.resident_bytes > 0 ? spec_.resident_bytes / kPageSize : memory_pages(wiring_.memory);
+  // Without a limit so far above all there is that nothing goes while the guest runs.
+  const std::uint64_t limit = spec_.resident_bytes > 0 ? spec_.resident_bytes / kPageSize
+                                                       : 2 * memory_pages(wiring_.memory);
   // A copy of an opened page saves sealing it again, but in RAM it takes the space that was meant
   // to be saved.
   std::unique_ptr<ColdMemory> cold = TRY(ColdMemory::create(

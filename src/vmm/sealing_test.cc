@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "mem/private_frames.h"
 
@@ -127,6 +129,22 @@ TEST_P(SealingTest, MemoryOutlivesIt) {
   expect_filled();
   EXPECT_TRUE(memory_->discard(unit(), kGrowthUnit));
   EXPECT_EQ(*memory_->load<std::uint64_t>(unit()), 0u);
+}
+
+// Also a guest that uses all of its memory keeps it.
+TEST_P(SealingTest, WithoutALimitNothingGoesByItself) {
+  const auto sealing = make();
+  ASSERT_TRUE(memory_->grow(0));
+  ASSERT_TRUE(sealing->seal_all());
+  ASSERT_TRUE(sealing->open_all());
+  for (const Gpa base : {Gpa(0), unit()}) {
+    const std::uint64_t bytes = base == Gpa(0) ? kBoot : kGrowthUnit;
+    for (std::uint64_t at = 0; at < bytes; at += kPageSize) {
+      ASSERT_TRUE(memory_->store<std::uint64_t>(base + at, 1));
+    }
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(frames_.resident_bytes(), kBoot + kGrowthUnit);
 }
 
 TEST_P(SealingTest, AProcessorsData) {
