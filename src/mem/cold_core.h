@@ -18,7 +18,7 @@ class ColdObserver {
  public:
   virtual ~ColdObserver() = default;
   // What the vault has of this page is not what was put. The page stays closed, and whoever touches
-  // it waits: stop the partition's threads, then ColdMemory::release_faults().
+  // it waits: end the partition, and then ColdMemory::release_faults().
   virtual void integrity_failed(PageIndex page, Error error) = 0;
 };
 
@@ -61,7 +61,7 @@ struct ColdCore {
   ColdCounters counters;
   std::atomic<std::uint64_t> limit_pages = 0;
   std::atomic<bool> held = false;      // faults wait: everything is sealed
-  std::atomic<bool> released = false;  // failed pages are poisoned
+  std::atomic<bool> released = false;  // failed pages are forbidden
   ColdSabotage sabotage;
 
   void count_move(PageState from, PageState to) {
@@ -74,9 +74,10 @@ struct ColdCore {
     count_move(from, to);
     if (range.states().finish(page, to)) userfault.wake(range.host(page));
   }
-  // The threads that wait for a failed page go on: to SIGBUS or SIGSEGV, and EFAULT in the kernel.
+  // The threads that wait for a failed page go on: to SIGSEGV, and EFAULT in the kernel. Not by
+  // UFFDIO_POISON: KVM would send the processor's thread SIGBUS.
   void condemn(ColdRange& range, std::uint64_t page) {
-    if (!userfault.poison(range.host(page).start)) range.forbid(page, 1);
+    range.forbid(page, 1);
     userfault.wake(range.host(page));
   }
   void host_failed(const char* event, Error error) {

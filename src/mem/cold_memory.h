@@ -77,9 +77,8 @@ class ColdMemory : public Residency {
   Result<void> seal_all(const Progress& progress = {});
   void resume();
 
-  // After ColdObserver::integrity_failed(), when the partition's threads have been told to stop:
-  // threads that wait for a failed page get SIGBUS or SIGSEGV, in a system call EFAULT or
-  // EHWPOISON. Nothing is shown in its place. For good.
+  // When the partition has ended: threads that wait for a failed page get SIGSEGV, in a system call
+  // (KVM_RUN, too) EFAULT. Nothing is shown in its place. For good.
   void release_faults();
 
   ColdStats stats() const;

@@ -25,14 +25,6 @@
 namespace bulkhead {
 namespace {
 
-struct PoisonRequest {  // struct uffdio_poison, Linux 6.6
-  uffdio_range range;
-  __u64 mode;
-  __s64 updated_bytes;
-};
-static_assert(sizeof(PoisonRequest) == 32);
-constexpr unsigned long kPoison = _IOWR(0xAA, 0x08, PoisonRequest);
-
 constexpr std::uint64_t kNeeded = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
 constexpr std::uint64_t kWriteProtect =
     UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
@@ -181,12 +173,6 @@ void UserFault::unprotect(Hva page) const {
     request.range = {page.value(), kPageSize};
     if (::ioctl(file_.get(), UFFDIO_WRITEPROTECT, &request) == 0 || errno != EAGAIN) return;
   }
-}
-
-bool UserFault::poison(Hva page) const {
-  PoisonRequest request{};
-  request.range = {page.value(), kPageSize};
-  return ::ioctl(file_.get(), kPoison, &request) == 0;
 }
 
 void UserFault::wake(HostRun run) const {

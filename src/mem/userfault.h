@@ -60,8 +60,6 @@ class UserFault {
   Outcome map(Hva page, Access access) const;
   // Takes the protection of a page away, also when only its trace is left.
   void unprotect(Hva page) const;
-  // Whoever touches the page gets SIGBUS or EFAULT from now on. False before Linux 6.6.
-  bool poison(Hva page) const;
   // Threads try again, and fault again if nothing has changed.
   void wake(HostRun run) const;
 

@@ -57,7 +57,7 @@ class Sealing final : private ColdObserver {
   };
   // Nothing while memory is not managed.
   std::optional<Amounts> amounts() const;
-  // Threads that wait for a page which cannot be opened. After they were told to stop.
+  // ColdMemory's: when the partition has ended.
   void release_faults();
 
  private:
