@@ -42,10 +42,8 @@ Result<std::unique_ptr<Partition>> Partition::create(const LaunchSpec& spec, con
 }
 
 Partition::~Partition() {
-  // vCPUs that wait for pages would never stop.
-  if (sealing_ != nullptr && outcome_ == static_cast<int>(Outcome::kFailed)) {
-    sealing_->release_faults();
-  }
+  // A vCPU that waits for a page which cannot be opened would never stop, whatever the outcome.
+  if (sealing_ != nullptr) sealing_->release_faults();
   if (vcpus_ != nullptr) vcpus_->stop();
 }
 

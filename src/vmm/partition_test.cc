@@ -30,6 +30,15 @@ Fd program_file() {
   return boot::make_file(image);
 }
 
+void change_every_block(int file) {
+  for (off_t at = 100; at < ::lseek(file, 0, SEEK_END); at += kPageSize) {
+    std::byte byte{};
+    ASSERT_EQ(::pread(file, &byte, 1, at), 1);
+    byte ^= std::byte{1};
+    ASSERT_EQ(::pwrite(file, &byte, 1, at), 1);
+  }
+}
+
 class PartitionTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -61,6 +70,13 @@ class PartitionTest : public testing::Test {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     return false;
+  }
+  // The processor meets a sealed page that was changed.
+  void meet_changed_page() {
+    ASSERT_TRUE(partition_->suspend());
+    const VcpuPause pause = partition_->pause();
+    ASSERT_TRUE(partition_->wake());
+    change_every_block(store_.get());
   }
   std::uint64_t outputs() { return partition_->vcpus().exit_counts()[0]; }
 
@@ -106,6 +122,25 @@ TEST_F(PartitionTest, EndsWhileItIsSuspended) {
   start();
   ASSERT_TRUE(partition_->suspend());
   partition_->finish(Outcome::kStopped);
+  partition_.reset();
+}
+
+TEST_F(PartitionTest, EndsWhenASealedPageWasChanged) {
+  if (!UserFault::create()) GTEST_SKIP() << "no userfaultfd";
+  start();
+  meet_changed_page();
+  ASSERT_TRUE(loop_->run());
+  EXPECT_EQ(partition_->outcome(), Outcome::kFailed);
+  partition_.reset();
+}
+
+// The page that was changed does not keep the processor from stopping.
+TEST_F(PartitionTest, EndsWhenASealedPageWasChangedAfterTheEnd) {
+  if (!UserFault::create()) GTEST_SKIP() << "no userfaultfd";
+  start();
+  partition_->finish(Outcome::kStopped);
+  meet_changed_page();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   partition_.reset();
 }
 
