@@ -17,6 +17,8 @@ class LedgerGrants final : public GrantKeeper {
   // Both outlive it.
   LedgerGrants(GuestMemory& memory, FrameSource& frames)
       : memory_(memory), frames_(frames), grants_(memory) {}
+  // Grants end with the partition; the ledger would keep frames that it shares.
+  ~LedgerGrants() override { revoke_all(); }
 
   const MemoryGrants& in_force() const { return grants_; }
 
