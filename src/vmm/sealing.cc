@@ -56,6 +56,7 @@ Result<std::unique_ptr<Sealing>> Sealing::create(const SealSpec& spec, const Wir
 }
 
 Sealing::~Sealing() {
+  ::alarm(0);
   wiring_.memory.set_residency(nullptr);
   if (cold_ == nullptr) return;
   const ColdStats stats = cold_->stats();
@@ -230,9 +231,11 @@ void Sealing::release_faults() {
   if (cold_ != nullptr) cold_->release_faults();
 }
 
-// On a thread that serves faults. The partition ends: its vCPUs are told to stop first.
+// On a thread that serves faults. Whoever touched the page waits; if that is the thread which ends
+// the partition, or waits for a vCPU that did, nobody is left to but the kernel.
 void Sealing::integrity_failed(PageIndex page, Error error) {
   log_failure("sealed_page_refused", error, {{"page", page.value()}});
+  ::alarm(wiring_.end_seconds);
   wiring_.outcome.finish(Outcome::kFailed);
 }
 

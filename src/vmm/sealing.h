@@ -29,6 +29,8 @@ class Sealing final : private ColdObserver {
     GuestMemory& memory;
     OutcomeSink& outcome;  // told when what was sealed does not come back as it was
     unsigned cpus = 1;
+    // How long the end of the partition may take then, before the process is killed (SIGALRM).
+    unsigned end_seconds = 10;
   };
 
   // `spec` and what is wired outlive it. With a limit (spec.resident_bytes) memory is managed from

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,7 +46,7 @@ class Frames final : public FrameSource {
   std::uint64_t resident_bytes() const {
     std::uint64_t bytes = 0;
     for (const int file : files_) {
-      struct stat status {};
+      struct stat status{};
       EXPECT_EQ(::fstat(file, &status), 0);
       bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
     }
@@ -155,6 +156,24 @@ TEST_P(SealingTest, AProcessorsData) {
   EXPECT_TRUE(sealing->open_processor(0)->empty());
 }
 
+using SealingDeathTest = SealingTest;
+
+// As the monitor's main thread may, when it serves a device.
+TEST_P(SealingDeathTest, WhoeverMustEndThePartitionMayWaitForAChangedPage) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto end_by_changed_page = [this] {
+    const auto sealing = Sealing::create(
+        spec_, {.memory = *memory_, .outcome = outcomes_, .cpus = 1, .end_seconds = 1});
+    CHECK(memory_->store<std::uint64_t>(Gpa(0), 1));
+    CHECK((*sealing)->seal_all());
+    CHECK((*sealing)->open_all());
+    CHECK(::ftruncate(store_.get(), 0) == 0);
+    (void)memory_->load<std::uint64_t>(Gpa(0));
+  };
+  EXPECT_EXIT(end_by_changed_page(), testing::KilledBySignal(SIGALRM), "sealed_page_refused");
+}
+
+INSTANTIATE_TEST_SUITE_P(PageByPage, SealingDeathTest, testing::Values(Backing::kMemfd));
 INSTANTIATE_TEST_SUITE_P(, SealingTest, testing::Values(Backing::kMemfd, Backing::kHugetlb),
                          [](const auto& each) {
                            return each.param == Backing::kMemfd ? "PageByPage" : "ByCopy";
