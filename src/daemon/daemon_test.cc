@@ -145,6 +145,28 @@ TEST_F(DaemonTest, ServesAMonitor) {
   EXPECT_EQ(frames->take(1).error().code, Errc::kExhausted);
 }
 
+// All but what is shared, which stays so.
+TEST_F(DaemonTest, NotesThatAMonitorsMemoryIsSealed) {
+  start();
+  const auto frames = connect();
+  Extent extent = frames->take(4).value();
+  ASSERT_TRUE(frames->place({extent.first, 4}, Gpa(0)));
+  const LedgerNote shared =
+      frames->note_shared({.first_page = 512, .pages = 1, .read = true}).value();
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(frames->note_sealed(true));
+    const LedgerView sealed = frames->snapshot().value();
+    EXPECT_EQ(sealed.count(FrameState::kSealed), 3U);
+    EXPECT_EQ(sealed.frame(extent.first + 1).state, FrameState::kShared);
+    ASSERT_TRUE(frames->note_sealed(false));
+    EXPECT_EQ(frames->snapshot().value().count(FrameState::kOwned), 3U);
+  }
+  ASSERT_TRUE(frames->note_sealed(true));
+  ASSERT_TRUE(frames->note_unshared(shared));
+  frames->give_back(std::move(extent));
+  EXPECT_EQ(settled().count(FrameState::kFree), kFakeFrames);
+}
+
 TEST_F(DaemonTest, ADeadMonitorsFramesAreScrubbed) {
   start();
   monitor_with_data(6)->kill_now();

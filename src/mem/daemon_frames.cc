@@ -269,14 +269,26 @@ Result<void> DaemonFrames::place(FrameRun run, Gpa first) {
   return {};
 }
 
-Result<void> DaemonFrames::note_sealed(bool sealed) {
+// Of what this partition holds, the runs that it does not share.
+Result<std::vector<FrameRun>> DaemonFrames::owned() {
+  const LedgerView view = TRY(snapshot());
   std::vector<FrameRun> runs;
-  if (sealed) {
-    MutexLock lock(lock_);
-    runs = held_;
-  } else {
-    runs = std::exchange(sealed_, {});
+  MutexLock lock(lock_);
+  for (const FrameRun& held : held_) {
+    if (!range_fits(held.first.value(), held.frames, view.frames())) {
+      return Error{Errc::kMalformed, 0, "the ledger lacks frames of this partition"};
+    }
+    for (FrameIndex at = held.first; at < held.end(); at = at + 1) {
+      if (view.frame(at).state != FrameState::kOwned) continue;
+      if (runs.empty() || runs.back().end() != at) runs.push_back({at, 0});
+      ++runs.back().frames;
+    }
   }
+  return runs;
+}
+
+Result<void> DaemonFrames::note_sealed(bool sealed) {
+  const std::vector<FrameRun> runs = sealed ? TRY(owned()) : std::exchange(sealed_, {});
   Result<void> result;
   for (const FrameRun& run : runs) {
     const Result<void> noted = sealed ? seal(run) : unseal(run);

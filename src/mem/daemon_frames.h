@@ -73,6 +73,7 @@ class DaemonFrames final : public FrameSource {
   Result<Answer> call(const Writer& request, Repeat repeat);
   Result<Answer> call_locked(const Writer& request, Repeat repeat) REQUIRES(lock_);
   Result<void> run_request(daemon::Request kind, FrameRun run);
+  Result<std::vector<FrameRun>> owned();
   Result<void> connect_and_enter() REQUIRES(lock_);
   Result<void> reconnect() REQUIRES(lock_);
   Result<void> enter() REQUIRES(lock_);

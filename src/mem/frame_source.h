@@ -50,7 +50,8 @@ class FrameSource {
   // Gives a run back, which nobody maps any more. The source scrubs it before anybody else gets it.
   virtual void give_back(Extent extent) = 0;
   // For the ledger: where in the partition's memory a run is, said once for each; and whether all
-  // that the partition has is sealed now. Sharing keeps a run from counting as sealed.
+  // that the partition has is sealed now. Frames that it shares stay shared there: the grants
+  // stand, and the grantee waits for the partition to go on.
   virtual Result<void> place(FrameRun /*run*/, Gpa /*first*/) { return {}; }
   virtual Result<void> note_sealed(bool /*sealed*/) { return {}; }
   virtual Result<LedgerNote> note_shared(const SharedPages& /*pages*/) { return LedgerNote(); }
