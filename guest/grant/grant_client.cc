@@ -67,7 +67,8 @@ Error error_of(Status status) {
     case Status::kNotFound:
       return {Errc::kNotFound, 0, "no such grant"};
     case Status::kRefused:
-      return {Errc::kPermission, 0, "the host does not allow this grantee"};
+      return {Errc::kPermission, 0,
+              "the host shares with its own tools alone, and no memory that can be unplugged"};
     default:
       return {Errc::kIo, 0, "the host could not do it"};
   }

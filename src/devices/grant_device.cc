@@ -163,7 +163,15 @@ GrantRegisters::Status GrantRegisters::grant() {
        .pages = file_.pages,
        .grantee = GranteeId{file_.grantee},
        .rights = {(file_.rights & kRightRead) != 0, (file_.rights & kRightWrite) != 0}});
-  if (!handle) return status_of(handle.error().code);
+  if (!handle) {
+    if (limiter_.allow()) {
+      log_warning("grant_refused", {{"first", file_.first},
+                                    {"pages", file_.pages},
+                                    {"grantee", file_.grantee},
+                                    {"reason", handle.error().what}});
+    }
+    return status_of(handle.error().code);
+  }
   file_.handle = static_cast<std::uint32_t>(*handle);
   note("grant");
   return Status::kOk;

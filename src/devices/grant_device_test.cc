@@ -87,6 +87,14 @@ TEST_F(GrantRegistersTest, RightsAndGrantees) {
   EXPECT_TRUE(tools_read(20));
 }
 
+TEST_F(GrantRegistersTest, TheLogSaysWhyAGrantIsRefused) {
+  testing::internal::CaptureStderr();
+  ASSERT_EQ(grant(kPages, 1), Status::kNotRam);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("grant_refused"), std::string::npos) << log;
+  EXPECT_NE(log.find("a grant of what is not memory"), std::string::npos) << log;
+}
+
 TEST_F(GrantRegistersTest, EveryStatus) {
   EXPECT_EQ(grant(20, 0), Status::kInvalid);
   EXPECT_EQ(grant(20, 1, 0), Status::kInvalid);

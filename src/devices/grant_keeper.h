@@ -15,7 +15,7 @@ class GrantKeeper : public Stateful {
  public:
   // The grant is in force when it returns. Errors: kInvalidArgument (no pages, or no rights),
   // kOutOfRange (not whole pages of RAM), kExists (overlaps one to the same grantee), kExhausted,
-  // kPermission (the host allows no such grantee).
+  // kPermission (the host allows no such grantee, or not to share these pages).
   virtual Result<GrantHandle> grant(const Grant& grant) = 0;
   // When it returns the grantee has no access any more, and none of its accesses is under way.
   // kNotFound for a handle that is not in force.

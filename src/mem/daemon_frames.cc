@@ -63,7 +63,7 @@ Fd take_descriptor(msghdr& message) {
 const char* refusal(Errc code) {
   switch (code) {
     case Errc::kExhausted:
-      return "the host's pool has too few free frames, or this user's share is used up";
+      return "the host's pool has too few free frames, or this user's share or grants are used up";
     case Errc::kPermission:
       return "the ledger does not allow that";
     case Errc::kNotFound:

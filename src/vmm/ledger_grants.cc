@@ -7,11 +7,12 @@ namespace bulkhead {
 
 Result<GrantHandle> LedgerGrants::grant(const Grant& grant) {
   if (grant.grantee != GranteeId::kHostTools) {
-    return Error{Errc::kPermission, 0, "pages can be shared with the host's tools only"};
+    return Error{Errc::kPermission, 0,
+                 "pages are shared with the host's tools only, not with a partition"};
   }
   const std::uint64_t limit = memory_.layout().growth_base.value() / kPageSize;
   if (!range_fits(grant.first.value(), grant.pages, limit)) {
-    return Error{Errc::kPermission, 0, "memory that can be unplugged is not shared"};
+    return Error{Errc::kPermission, 0, "memory that can be unplugged cannot be shared"};
   }
   MutexLock lock(mutex_);
   const LedgerNote note = TRY(frames_.note_shared({.first_page = grant.first.value(),

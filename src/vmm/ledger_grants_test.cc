@@ -94,12 +94,12 @@ TEST_F(LedgerGrantsTest, RefusalsSayWhy) {
   to_partition.grantee = GranteeId{5};
   const Error grantee = grants.grant(to_partition).error();
   EXPECT_EQ(grantee.code, Errc::kPermission);
-  EXPECT_STREQ(grantee.what, "pages can be shared with the host's tools only");
+  EXPECT_STREQ(grantee.what, "pages are shared with the host's tools only, not with a partition");
   ASSERT_TRUE(memory_->grow(0));
   const Gfn unit(memory_->unit_region(0).base.value() / kPageSize);
   const Error pluggable = grants.grant(page(unit.value())).error();
   EXPECT_EQ(pluggable.code, Errc::kPermission);
-  EXPECT_STREQ(pluggable.what, "memory that can be unplugged is not shared");
+  EXPECT_STREQ(pluggable.what, "memory that can be unplugged cannot be shared");
 }
 
 }  // namespace
