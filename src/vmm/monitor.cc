@@ -229,9 +229,16 @@ void Monitor::request_stop() {
   if (partition_ != nullptr) partition_->finish(Outcome::kStopped);
 }
 
-// Whether there is a partition that is neither starting nor suspended.
-Result<void> Monitor::ready_to_change() const {
+// Whether there is a partition that is neither starting nor ending.
+Result<void> Monitor::alive() const {
   if (partition_ == nullptr) return Error{Errc::kBusy, 0, "the partition is being started"};
+  if (partition_->outcome()) return Error{Errc::kBusy, 0, "the partition is ending"};
+  return {};
+}
+
+// Whether it is not suspended either.
+Result<void> Monitor::ready_to_change() const {
+  TRY(alive());
   if (partition_->suspended()) return Error{Errc::kBusy, 0, "the partition is suspended"};
   return {};
 }
@@ -244,7 +251,8 @@ Result<void> Monitor::pause() {
 }
 
 Result<void> Monitor::resume() {
-  if (partition_ != nullptr && partition_->suspended()) return partition_->wake();
+  TRY(alive());
+  if (partition_->suspended()) return partition_->wake();
   if (!pause_.has_value()) return Error{Errc::kNotFound, 0, "the partition is not paused"};
   pause_.reset();
   return {};

@@ -45,6 +45,7 @@ class Monitor final : public ControlHandler {
   Result<void> open();
   Result<Outcome> run_once();
   void announce_ready();
+  Result<void> alive() const;
   Result<void> ready_to_change() const;
   void wait_while_suspended();
 

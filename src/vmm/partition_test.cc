@@ -9,26 +9,11 @@
 #include <chrono>
 #include <thread>
 
-#include "boot/image_builder_for_test.h"
 #include "mem/private_frames.h"
+#include "vmm/counting_guest_for_test.h"
 
 namespace bulkhead {
 namespace {
-
-// Counts in a register and in memory, for ever, and stops with a triple fault when they differ:
-//   xor ebx, ebx; again: inc ebx; inc dword [0x1800000]; cmp ebx, [0x1800000]; jne bad
-//   out 0x80, al; jmp again; bad: ud2
-constexpr std::uint8_t kProgram[] = {0x31, 0xdb, 0x43, 0xff, 0x05, 0x00, 0x00, 0x80,
-                                     0x01, 0x3b, 0x1d, 0x00, 0x00, 0x80, 0x01, 0x75,
-                                     0x04, 0xe6, 0x80, 0xeb, 0xed, 0x0f, 0x0b};
-
-Fd program_file() {
-  boot::Bytes image = boot::TestElf::make();
-  constexpr std::size_t kEntry =
-      boot::TestElf::kText + (boot::TestElf::kPvhEntry - boot::TestElf::kLink);
-  for (std::size_t i = 0; i < sizeof kProgram; ++i) image[kEntry + i] = std::byte{kProgram[i]};
-  return boot::make_file(image);
-}
 
 void change_every_block(int file) {
   for (off_t at = 100; at < ::lseek(file, 0, SEEK_END); at += kPageSize) {
@@ -80,7 +65,7 @@ class PartitionTest : public testing::Test {
   }
   std::uint64_t outputs() { return partition_->vcpus().exit_counts()[0]; }
 
-  Fd kernel_ = program_file();
+  Fd kernel_ = counting_guest();
   Fd store_{::memfd_create("store", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
   LaunchSpec spec_;
   std::optional<kvm::System> kvm_;
