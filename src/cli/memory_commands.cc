@@ -70,8 +70,13 @@ void print_shared(const std::string& answer) {
 bool wait_for_size(ControlClient& client, std::uint64_t wanted) {
   std::uint64_t last = 0;
   for (int quiet_s = 0; quiet_s < kResizeSeconds; ++quiet_s) {
-    const std::uint64_t now = field(parse_status(client.ask("status")), "memory_bytes");
+    const auto fields = parse_status(client.ask("status"));
+    const std::uint64_t now = field(fields, "memory_bytes");
     if (now == wanted) return true;
+    if (const auto state = fields.find("state");
+        state != fields.end() && state->second != "running") {
+      throw HostError("the guest follows when it runs again: it is " + state->second);
+    }
     if (now != last) {
       std::fprintf(stderr, "bulkhead: the guest has %s of %s\n", mib(now).c_str(),
                    mib(wanted).c_str());
