@@ -67,8 +67,8 @@ class Vcpu {
   Result<void> restore(std::span<const std::byte> blob) const;
 
   // The registers that hold the guest's data: general, floating-point and vector. data() copies
-  // them, wipe_data() leaves KVM no copy, put_back_data() undoes that. Clocks, timers and what else
-  // belongs to the machine go on meanwhile. Wiped, the vCPU must not run.
+  // them, wipe_data() wipes them, put_back_data() undoes that. Clocks, timers and what else belongs
+  // to the machine go on meanwhile. No exit is to be finished; wiped, the vCPU must not run.
   Result<std::vector<std::byte>> data() const;
   Result<void> wipe_data() const;
   Result<void> put_back_data(std::span<const std::byte> blob) const;

@@ -158,6 +158,9 @@ Result<void> Vcpu::wipe_data() const {
   std::vector<std::byte> xsave(xsave_size_);
   TRY(set_registers({.rflags = 2}));  // bit 1 is always set
   TRY(abi::call(fd_, abi::kSetXsave, xsave.data(), "KVM does not clear the XSAVE state"));
+  // What the last exits moved through ports and to devices; nobody needs it once they are finished.
+  ::explicit_bzero(run_area_.data() + KVM_PIO_PAGE_OFFSET * kPageSize, kPageSize);
+  ::explicit_bzero(run_area_.data() + offsetof(kvm_run, mmio), sizeof(kvm_run::mmio));
   return {};
 }
 

@@ -3,7 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "kvm/tiny_guest.h"
@@ -32,6 +37,20 @@ std::uint32_t run_to_output(Vcpu& vcpu) {
   std::uint32_t value = 0;
   if (out != nullptr && out->bytes.size() == 4) std::memcpy(&value, out->bytes.data(), 4);
   return value;
+}
+
+// Whether what KVM shares with this process of its processors has these bytes.
+bool shared_areas_have(std::span<const std::byte> pattern) {
+  std::ifstream maps("/proc/self/maps");
+  bool found = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("kvm-vcpu") == std::string::npos) continue;
+    std::uint64_t start = 0, end = 0;
+    EXPECT_EQ(std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &start, &end), 2);
+    const std::span area(reinterpret_cast<const std::byte*>(start), end - start);
+    found |= !std::ranges::search(area, pattern).empty();
+  }
+  return found;
 }
 
 class VcpuState : public testing::Test {
@@ -104,6 +123,23 @@ TEST_F(VcpuState, DataIsTakenOutAndPutBack) {
   }
   ASSERT_TRUE(vcpu.put_back_data(*taken));
   EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
+  EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
+}
+
+TEST_F(VcpuState, WhatWentThroughAPortIsWiped) {
+  auto guest = other();
+  Vcpu vcpu = guest->add_vcpu();
+  ASSERT_TRUE(vcpu.restore(blob_));
+  EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
+  const auto finished = vcpu.finish_exit();
+  ASSERT_TRUE(finished && std::holds_alternative<Interrupted>(*finished));
+  const std::array<std::byte, 4> pattern{std::byte{0x78}, std::byte{0x56}, std::byte{0x34},
+                                         std::byte{0x12}};
+  EXPECT_TRUE(shared_areas_have(pattern));
+  const auto data = vcpu.data();
+  ASSERT_TRUE(data && vcpu.wipe_data());
+  EXPECT_FALSE(shared_areas_have(pattern));
+  ASSERT_TRUE(vcpu.put_back_data(*data));
   EXPECT_EQ(run_to_output(vcpu), 0x12345678u);
 }
 
