@@ -215,7 +215,6 @@ struct ColdMemory::Sweep {
     for (const auto& range : ranges) {
       for (std::uint64_t first = 0; first < range->count(); first += kPortion) {
         portions.push_back({range.get(), first, std::min(kPortion, range->count() - first)});
-        total += portions.back().count;
       }
     }
   }
@@ -229,7 +228,6 @@ struct ColdMemory::Sweep {
       const std::uint64_t count = std::min(ColdRange::kMaxRun, portion.count - at);
       sealer.seal(*portion.range, portion.first + at, count, RunSealer::Which::kResident);
     }
-    done += portion.count;
     return true;
   }
   static void run(void* argument) {
@@ -239,12 +237,10 @@ struct ColdMemory::Sweep {
   }
 
   std::vector<Portion> portions;
-  std::uint64_t total = 0;
   std::atomic<std::size_t> next = 0;
-  std::atomic<std::uint64_t> done = 0;
 };
 
-Result<void> ColdMemory::seal_all(const Progress& progress) {
+Result<void> ColdMemory::seal_all() {
   hold();
   const std::vector<std::shared_ptr<ColdRange>> ranges = core_.ranges.all();
   // One flush of the translations for each range; those of single runs find nothing then.
@@ -253,11 +249,8 @@ Result<void> ColdMemory::seal_all(const Progress& progress) {
   Sweep::Worker mine{sweep, TRY(RunSealer::create(core_))};
   Sweep::Worker other{sweep, TRY(RunSealer::create(core_))};
   Thread helper = TRY(Thread::start("cold-seal", Sweep::run, &other));
-  while (sweep.step(mine.sealer)) {
-    if (progress) progress(sweep.done, sweep.total);
-  }
+  Sweep::run(&mine);
   helper.join();
-  if (progress) progress(sweep.done, sweep.total);
   TRY(check_all_sealed());
   for (const auto& range : ranges) TRY(range->free_leftovers());
   return {};

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -71,10 +70,8 @@ class ColdMemory : public Residency {
 
   // Seals all there is, with two threads; then threads that touch memory wait for resume(). The
   // partition is paused: nobody uses memory, nothing is pinned. On an error too: some pages stay in
-  // RAM then (kBusy: pinned, or the vault refuses them). `progress(done, total)` is called now and
-  // then, on the caller's thread.
-  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
-  Result<void> seal_all(const Progress& progress = {});
+  // RAM then (kBusy: pinned, or the vault refuses them).
+  Result<void> seal_all();
   void resume();
 
   // When the partition has ended: threads that wait for a failed page get SIGSEGV, in a system call
