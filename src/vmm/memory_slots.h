@@ -17,18 +17,19 @@ enum class SlotAccess : std::uint8_t {
 };
 
 // The memory slots that show guest RAM to the vCPUs. KVM can neither split a slot nor change its
-// flags: both mean to delete it and to create the pieces anew, which must not happen under a
-// running vCPU. That is what the VcpuPause argument proves.
+// flags: both mean to delete it and to create the pieces anew, which must not happen under a vCPU
+// that uses it. That is what the VcpuPause argument proves. Whole regions come and go without one.
+// On one thread.
 class MemorySlots {
  public:
   // One read-write slot per region of boot RAM. `vm` and the memory outlive this object.
   static Result<MemorySlots> create(kvm::Vm& vm, const GuestMemory& memory);
 
   // Shows the vCPUs a region that GuestMemory::grow() gave, read-write. They may be running: no
-  // slot of theirs changes. What they store there before counts as a store to a protected page.
+  // other slot changes. What they do there before is an MMIO exit.
   Result<void> add(const MemoryRegion& region);
-  // Takes away a region that add() showed, before GuestMemory::shrink(). What protect() said of its
-  // pages is forgotten.
+  // Takes away a region that add() showed, before GuestMemory::shrink(), from running vCPUs, too:
+  // when it returns none of them reaches the memory. What protect() said of its pages is forgotten.
   Result<void> remove(const MemoryRegion& region);
 
   // Gives [base, base + size_bytes) an access of its own; whole pages of RAM. Slots are split, and
