@@ -129,7 +129,7 @@ void VirtioBlock::reset() {
 
 Result<void> VirtioBlock::quiesce() {
   while (ring_->in_flight() > 0) {
-    TRY(complete());
+    if (const Result<void> done = complete(); !done) give_up(done.error());
     if (ring_->in_flight() > 0) ring_->wait();
   }
   return {};
@@ -158,13 +158,14 @@ Result<void> VirtioBlock::restore(StateReader& reader) {
 void VirtioBlock::Handler::on_ready(std::uint32_t) {
   MutexLock lock(device_.lock());
   const Result<void> result = (device_.*method_)();
-  if (result) return;
-  device_.broken_ = true;
-  if (!device_.active_) return;
-  device_.active_->interrupts.needs_reset();
-  if (device_.error_lines_.allow()) {
-    log_failure("block.driver_error", result.error(), {{"disk", device_.id_}});
-  }
+  if (!result) device_.give_up(result.error());
+}
+
+void VirtioBlock::give_up(const Error& error) {
+  broken_ = true;
+  if (!active_) return;
+  active_->interrupts.needs_reset();
+  if (error_lines_.allow()) log_failure("block.driver_error", error, {{"disk", id_}});
 }
 
 Result<void> VirtioBlock::on_completions() {

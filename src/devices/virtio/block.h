@@ -90,6 +90,8 @@ class VirtioBlock : public VirtioDevice {
   // Hands queued operations over, finishes those that are done, and interrupts the driver.
   Result<void> complete();
   Result<void> signal_used();
+  // The driver broke the protocol.
+  void give_up(const Error& error);
 
   // The life of a request, in block_io.cc.
   Result<void> accept(BlockRequest& request);
