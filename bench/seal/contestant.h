@@ -156,13 +156,16 @@ class EvpFile final : public Evp {
   Fd file_;
 };
 
-// A file, as a user has it: what lies below may seal it.
+// A file, as a user has it: what lies below may seal it. Read past the page cache, if that is
+// possible, which would have it open.
 class PlainFile final : public Contestant {
  public:
   PlainFile(Pages& plain, const std::string& path, bool write)
       : plain_(plain),
-        file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)),
-        write_(write) {}
+        file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | (write ? 0 : O_DIRECT), 0600)),
+        write_(write) {
+    if (!file_.valid()) file_ = Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  }
   void page(unsigned, std::uint64_t page) override {
     const auto offset = static_cast<off_t>(page * kPageSize);
     const PageBytes bytes = plain_.at(page);
