@@ -25,7 +25,9 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
 endif()
 
 if(BULKHEAD_FUZZ)
+  # Coverage everywhere; the engine only in the targets.
   target_compile_options(bulkhead_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(bulkhead_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # The trusted core neither throws nor asks for types at run time.
