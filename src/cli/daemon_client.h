@@ -19,6 +19,7 @@ struct DaemonSnapshot {
 
 // Where bulkheadd listens. BULKHEAD_DAEMON_SOCKET overrides the usual place.
 std::string daemon_socket();
+bool daemon_answers(const std::string& socket);
 // Nothing when no daemon listens there. Throws HostError when one does, and gives no ledger.
 std::optional<DaemonSnapshot> ask_daemon(const std::string& socket);
 

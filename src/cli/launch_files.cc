@@ -185,11 +185,11 @@ void check_hugepages(std::uint64_t memory_bytes) {
 }
 
 // Whether somebody listens at the address.
-bool answers(const std::string& path, int type) {
+bool answers(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  const Fd probe(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) return false;
   const auto* generic = static_cast<const sockaddr*>(static_cast<const void*>(&address));
   return ::connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN;
@@ -253,10 +253,6 @@ Fd open_sealed_file(const std::string& directory) {
                    errno_text(errno) + "; name a directory of yours on ext4, xfs, btrfs or tmpfs");
 }
 
-bool daemon_answers(const std::string& path) {
-  return path.size() <= kMaxSocketPath && answers(path, SOCK_SEQPACKET);
-}
-
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing) {
   if (backing == MemoryBacking::kHugetlb) return check_hugepages(memory_bytes);
   const std::uint64_t host = meminfo("MemTotal").value_or(0) * kKiB;
@@ -273,7 +269,7 @@ void check_vsock(const VsockSpec& vsock) {
                      errno_text(errno) + "; name a directory of yours");
   }
   if (::lstat(path.c_str(), &status) != 0) return;
-  if (!S_ISSOCK(status.st_mode) || answers(vsock.socket_path, SOCK_STREAM)) {
+  if (!S_ISSOCK(status.st_mode) || answers(vsock.socket_path)) {
     throw UsageError("--vsock " + quoted(path) + " exists and is in use; choose another path");
   }
   ::unlink(path.c_str());  // a dead partition's

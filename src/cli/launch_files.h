@@ -32,9 +32,6 @@ Fd open_key_file(const std::string& path);
 // A file without a name in that directory.
 Fd open_sealed_file(const std::string& directory);
 
-// Whether bulkheadd listens there.
-bool daemon_answers(const std::string& path);
-
 // That the host has this much, and that nothing is in the way of the vsock's socket.
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing);
 void check_vsock(const VsockSpec& vsock);

@@ -132,14 +132,16 @@ TEST_F(DaemonTest, ServesAMonitor) {
   ASSERT_TRUE(frames->place(run, Gpa(0)));
   const GrantId grant = frames->grant({.pages = {PageIndex(0), 1}}).value();
   EXPECT_EQ(frames->seal(run).error().code, Errc::kPermission);
-  EXPECT_EQ(frames->snapshot().value().grants().size(), 1U);
+  auto other = Connection::open(options().socket_path, 5).value();
+  EXPECT_EQ(other.daemon(), daemon_->pid());
+  EXPECT_EQ(other.snapshot().value().grants().size(), 1U);
   ASSERT_TRUE(frames->revoke(grant));
   ASSERT_TRUE(frames->seal(run));
   ASSERT_TRUE(frames->unseal(run));
-  const std::vector<DaemonPool> pools = frames->pools().value();
+  const std::vector<PoolStatus> pools = other.pools().value();
   ASSERT_EQ(pools.size(), 1U);
   EXPECT_EQ(pools[0].free_frames, kFakeFrames - 4);
-  EXPECT_EQ(frames->snapshot().value().partitions()[0].name, "web");
+  EXPECT_EQ(other.snapshot().value().partitions()[0].name, "web");
   frames->give_back(std::move(extent));
   EXPECT_TRUE(is_zero(frames->take(kFakeFrames).value()));
   EXPECT_EQ(frames->take(1).error().code, Errc::kExhausted);
@@ -249,7 +251,8 @@ void random_monitor(DaemonFrames& frames, int stop_fd, int report_fd, unsigned s
     frames.give_back(std::move(held.back()));
     held.pop_back();
   }
-  CHECK(frames.pools().has_value());  // speaks to the last daemon
+  // Speaks to the last daemon.
+  CHECK(frames.take(kFakeFrames + 1).error().code == Errc::kExhausted);
   for (const Extent& extent : held) {
     const std::uint64_t run[2] = {extent.first.value(), extent.frames};
     CHECK(::write(report_fd, run, sizeof run) == sizeof run);

@@ -11,18 +11,11 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/thread_annotations.h"
-#include "mem/daemon_protocol.h"
+#include "mem/daemon_connection.h"
 #include "mem/frame_source.h"
 #include "mem/ledger.h"
 
 namespace bulkhead {
-
-struct DaemonPool {
-  Backing backing = Backing::kMemfd;
-  std::optional<unsigned> numa_node = std::nullopt;
-  std::uint64_t frames = 0;
-  std::uint64_t free_frames = 0;
-};
 
 // Frames from the host's pool: the monitor's side of bulkheadd. The daemon may be restarted: the
 // next call connects again, says what this partition holds, and goes on. Thread-safe; a call waits
@@ -54,36 +47,25 @@ class DaemonFrames final : public FrameSource {
   Result<void> unseal(FrameRun run);
   Result<GrantId> grant(const GrantRequest& request);
   Result<void> revoke(GrantId grant);
-  Result<LedgerView> snapshot();
-  Result<std::vector<DaemonPool>> pools();
 
   PartitionId partition() const;
 
  private:
-  using Writer = daemon::MessageWriter<daemon::kMaxRequest>;
+  using Bytes = std::span<const std::byte>;
   enum class Repeat : bool { kNo, kYes };
-
-  struct Answer {
-    std::vector<std::byte> body;
-    Fd file;
-  };
 
   explicit DaemonFrames(Options options) : options_(std::move(options)) {}
 
-  Result<Answer> call(const Writer& request, Repeat repeat);
-  Result<Answer> call_locked(const Writer& request, Repeat repeat) REQUIRES(lock_);
-  Result<void> run_request(daemon::Request kind, FrameRun run);
+  Result<daemon::Answer> call(daemon::Request request, Bytes body, Repeat repeat) REQUIRES(lock_);
+  Result<daemon::Answer> call_once(daemon::Request request, Bytes body);
   Result<std::vector<FrameRun>> owned();
   Result<void> connect_and_enter() REQUIRES(lock_);
   Result<void> reconnect() REQUIRES(lock_);
   Result<void> enter() REQUIRES(lock_);
-  Result<void> send(const Writer& request) const REQUIRES(lock_);
-  Result<Answer> receive() const REQUIRES(lock_);
-  Result<Extent> take_locked(std::uint64_t frames) REQUIRES(lock_);
 
   const Options options_;
   mutable Mutex lock_;
-  Fd connection_ GUARDED_BY(lock_);
+  daemon::Connection connection_ GUARDED_BY(lock_);
   PartitionId partition_ GUARDED_BY(lock_);
   std::vector<FrameRun> held_ GUARDED_BY(lock_);
   std::vector<FrameRun> sealed_;  // by note_sealed(), on one thread

@@ -82,6 +82,7 @@ constexpr Errc errc_of(std::uint32_t status) {
 template <std::size_t N>
 class MessageWriter {
  public:
+  MessageWriter() = default;  // of what follows the header
   MessageWriter(std::uint32_t first, std::uint32_t serial) { put(first).put(serial); }
 
   template <std::unsigned_integral T>
@@ -91,6 +92,12 @@ class MessageWriter {
     return *this;
   }
   MessageWriter& put(FrameRun run) { return put(run.first.value()).put(run.frames); }
+  MessageWriter& put(std::span<const std::byte> bytes) {
+    CHECK(range_fits(used_, bytes.size(), N));
+    std::ranges::copy(bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(used_));
+    used_ += bytes.size();
+    return *this;
+  }
   // Padded with zeroes, or cut.
   MessageWriter& put_text(std::string_view text, std::size_t field_bytes) {
     CHECK(range_fits(used_, field_bytes, N));

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "mem/daemon_protocol.h"
+#include "mem/ledger_view.h"
+
+namespace bulkhead::daemon {
+
+struct Answer {
+  std::vector<std::byte> body;
+  Fd file;
+};
+
+struct PoolStatus {
+  Backing backing = Backing::kMemfd;
+  std::optional<unsigned> numa_node = std::nullopt;
+  std::uint64_t frames = 0;
+  std::uint64_t free_frames = 0;
+};
+
+// The client's side of bulkheadd's socket, after the hello. One request at a time. It is closed
+// once a request or its answer is lost, so that no answer is ever taken for another's.
+class Connection {
+ public:
+  // None.
+  Connection() = default;
+  // kNotFound when no daemon listens there.
+  static Result<Connection> open(const std::string& path, int patience_s);
+
+  bool valid() const { return socket_.valid(); }
+  void close() { socket_.reset(); }
+  pid_t daemon() const;
+
+  // kClosed: the daemon did not get the request.
+  Result<void> send(Request request, std::span<const std::byte> body);
+  // kClosed or kTimeout: the daemon may have done what it was asked. Other errors: it refused.
+  Result<Answer> receive();
+  Result<Answer> ask(Request request, std::span<const std::byte> body);
+
+  // What anybody may ask who may connect.
+  Result<LedgerView> snapshot();
+  Result<std::vector<PoolStatus>> pools();
+
+ private:
+  explicit Connection(Fd socket) : socket_(std::move(socket)) {}
+
+  Fd socket_;
+  std::uint32_t serial_ = 0;
+};
+
+}  // namespace bulkhead::daemon
