@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/log.h"
 #include "daemon/options.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
@@ -65,14 +66,20 @@ void harden_process() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-std::optional<gid_t> group_of(const DaemonOptions& options) {
-  if (options.group == "none") return std::nullopt;
+std::optional<gid_t> find_group(const std::string& name) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): the daemon has one thread
-  if (const group* found = ::getgrnam(options.group.c_str()); found != nullptr) {
-    return found->gr_gid;
+  const group* found = ::getgrnam(name.c_str());
+  if (found == nullptr) return std::nullopt;
+  return found->gr_gid;
+}
+
+// Without the default group nobody is let in by mistake; who expected to be must learn why.
+std::optional<gid_t> open_to(const DaemonOptions& options) {
+  const std::optional<gid_t> group = group_of(options, find_group);
+  if (!group && options.group.empty()) {
+    log_warning("only-root-may-connect", {{"missing_group", kDefaultGroup}});
   }
-  throw UsageError("there is no group '" + options.group +
-                   "'; create it, or name another with --group");
+  return group;
 }
 
 std::string pool_name(const PoolOption& option) {
@@ -150,7 +157,7 @@ std::string ready_line(FrameKeeper& keeper, const std::string& socket) {
 int run(const DaemonOptions& options) {
   if (::geteuid() != 0) throw HostError("only root can keep the host's frames: start it as root");
   harden_process();
-  const std::optional<gid_t> group = group_of(options);
+  const std::optional<gid_t> group = open_to(options);
   const Fd lock = value_of(lock_runtime_dir(options.runtime_dir), options.runtime_dir);
   std::vector<PoolSource> pools = open_pools(options);
   const auto keeper = value_of(

@@ -3,11 +3,15 @@
 #include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <fstream>
 #include <random>
+#include <sstream>
 
 #include "daemon/fakes_for_test.h"
 #include "mem/daemon_frames.h"
@@ -331,6 +335,36 @@ TEST_F(DaemonTest, TheProgramOutlivesAKillAndEndsByASignal) {
   ::kill(second.pid(), SIGTERM);
   EXPECT_EQ(second.wait(), 0);
   EXPECT_EQ(ledger().count(FrameState::kOwned), kFakeFrames);
+}
+
+// With an /etc/group of its own.
+TEST_F(DaemonTest, TheProgramIsRootsAloneWithoutTheDefaultGroup) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can mount";
+  const std::string log = directory_.path() + "/log";
+  const std::string groups = directory_.path() + "/group";
+  std::ofstream(groups) << "root:x:0:\n";
+  Child daemon([&] {
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount(groups.c_str(), "/etc/group", nullptr, MS_BIND, nullptr) != 0 ||
+        std::freopen(log.c_str(), "w", stderr) == nullptr) {
+      ::_exit(3);
+    }
+    const std::string directory = "--runtime-dir=" + directory_.path();
+    ::execl(BULKHEADD_PROGRAM, "bulkheadd", "--pool=memfd:4M", directory.c_str(), nullptr);
+  });
+  int status = 0;
+  for (int i = 0; i < 3000 && !DaemonFrames::connect(options()); ++i) {
+    if (::waitpid(daemon.pid(), &status, WNOHANG) != 0) GTEST_SKIP() << "no mounts here";
+    ::usleep(10'000);
+  }
+  struct stat socket{};
+  ASSERT_EQ(::stat(options().socket_path.c_str(), &socket), 0);
+  EXPECT_EQ(socket.st_mode & 0777, 0600U);
+  std::stringstream said;
+  said << std::ifstream(log).rdbuf();
+  EXPECT_NE(said.str().find("only-root-may-connect missing_group=kvm"), std::string::npos)
+      << said.str();
 }
 
 TEST_F(DaemonTest, AForeignUserIsRefused) {

@@ -103,6 +103,14 @@ PoolOption parse_pool(const std::string& text) {
   return pool;
 }
 
+std::optional<gid_t> group_of(const DaemonOptions& options, const GroupLookup& lookup) {
+  if (options.group == "none") return std::nullopt;
+  if (options.group.empty()) return lookup(kDefaultGroup);
+  if (const std::optional<gid_t> group = lookup(options.group)) return group;
+  throw UsageError("there is no group '" + options.group +
+                   "'; create it, or name another with --group");
+}
+
 std::optional<DaemonOptions> parse_options(int argc, char** argv) {
   CLI::App app("bulkheadd keeps the host's frames: who owns which, and that nobody inherits data.",
                "bulkheadd");
@@ -122,7 +130,7 @@ std::optional<DaemonOptions> parse_options(int argc, char** argv) {
                  "where the socket, the ledger and the pools are (default /run/bulkheadd)")
       ->option_text("DIR");
   app.add_option("--group", options.group,
-                 "group that may connect, 'none' for root alone (default kvm)")
+                 "group that may connect, 'none' for root alone (default kvm, if there is one)")
       ->option_text("NAME");
   try {
     app.parse(argc, argv);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -28,13 +31,20 @@ struct DaemonOptions {
   std::vector<PoolOption> pools;
   std::uint64_t per_user_bytes = ~std::uint64_t{0};
   std::string runtime_dir = "/run/bulkheadd";
-  std::string group = "kvm";
+  std::string group;  // empty: the default one
 };
 
 // KIND:SIZE[@NODE] or carved:SIZE@ADDRESS. Throws UsageError.
 PoolOption parse_pool(const std::string& text);
 // A multiple of 2 MiB, as 512M or 4G. Throws UsageError.
 std::uint64_t parse_frames_size(const std::string& option, const std::string& text);
+
+inline constexpr const char* kDefaultGroup = "kvm";
+// The group's number; nothing when there is no such group.
+using GroupLookup = std::function<std::optional<gid_t>(const std::string&)>;
+// Who may connect besides root; nothing: nobody. So it is without the default group, and with
+// "none". Throws UsageError when the group that was named does not exist.
+std::optional<gid_t> group_of(const DaemonOptions& options, const GroupLookup& lookup);
 
 // Nothing when --help or --version was asked for, and is printed. Throws UsageError.
 std::optional<DaemonOptions> parse_options(int argc, char** argv);

@@ -53,6 +53,24 @@ TEST(DaemonOptions, MistakesAreNamedWithAWayOut) {
             "more than 16 --pool options");
 }
 
+TEST(DaemonOptions, WithoutTheDefaultGroupOnlyRootMayConnect) {
+  const auto group = [](const std::string& chosen, const std::string& existing) {
+    DaemonOptions options;
+    options.group = chosen;
+    return group_of(options, [&](const std::string& name) -> std::optional<gid_t> {
+      if (name == existing) return 7;
+      return std::nullopt;
+    });
+  };
+  EXPECT_EQ(group("", "kvm"), 7U);
+  EXPECT_EQ(group("", "other"), std::nullopt);
+  EXPECT_EQ(group("web", "web"), 7U);
+  EXPECT_EQ(group("none", "none"), std::nullopt);
+  for (const char* missing : {"kvm", "web"}) {
+    EXPECT_THROW(group(missing, "other"), UsageError) << "that was asked for";
+  }
+}
+
 TEST(DaemonOptions, TheManPageNamesEveryOption) {
   std::ifstream file(std::filesystem::path(BULKHEAD_SOURCE_DIR) / "docs/man/bulkheadd.8");
   std::stringstream text;
