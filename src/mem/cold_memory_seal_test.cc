@@ -1,69 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "mem/cold_memory.h"
 #include "mem/cold_memory_for_test.h"
+#include "mem/secret_for_test.h"
 
 namespace bulkhead {
 namespace {
 
 constexpr std::uint64_t kPages = 2048;
-
-// Some bytes that no program has by itself, kept so that a search for them does not find them here.
-class Secret {
- public:
-  Secret() {
-    for (std::size_t i = 0; i < masked_.size(); ++i) {
-      masked_[i] = static_cast<unsigned char>((i * 89 + 17) % 251);
-    }
-  }
-  void write_to(std::byte* place) const {
-    for (std::size_t i = 0; i < masked_.size(); ++i) {
-      place[i] = static_cast<std::byte>(masked_[i] ^ kMask);
-    }
-  }
-  bool is_in(const std::vector<unsigned char>& bytes) const {
-    const auto same = [](unsigned char byte, unsigned char masked) {
-      return byte == (masked ^ kMask);
-    };
-    return std::ranges::search(bytes, masked_, same).begin() != bytes.end();
-  }
-
- private:
-  static constexpr unsigned char kMask = 0x5c;
-  std::array<unsigned char, 40> masked_;
-};
-
-// Whether the secret is in what this process maps, outside of guest memory.
-bool process_holds(const Secret& secret, const TestRam& ram) {
-  constexpr std::uint64_t kLargest = 64 * kMiB;  // leaves out what sanitizers reserve
-  const std::uint64_t hidden = ram.mapping.host().value();
-  const Fd memory = Fd::open("/proc/self/mem", O_RDONLY).value();
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long start = 0;
-    unsigned long end = 0;
-    char readable = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx %c", &start, &end, &readable) != 3) continue;
-    if (readable != 'r' || end - start > kLargest) continue;
-    if (start >= hidden && start < hidden + ram.mapping.size()) continue;
-    std::vector<unsigned char> bytes(end - start);
-    if (::pread(memory.get(), bytes.data(), bytes.size(), static_cast<off_t>(start)) <= 0) continue;
-    const bool found = secret.is_in(bytes);
-    ::explicit_bzero(bytes.data(), bytes.size());
-    if (found) return true;
-  }
-  return false;
-}
 
 TEST_F(ColdMemoryTest, SealAllLeavesNothing) {
   const Secret secret;
@@ -76,7 +26,7 @@ TEST_F(ColdMemoryTest, SealAllLeavesNothing) {
   EXPECT_EQ(::lseek(ram.file.get(), 0, SEEK_DATA), -1);
   EXPECT_EQ(errno, ENXIO);
   EXPECT_EQ(cold->stats().sealed, kPages);
-  EXPECT_FALSE(process_holds(secret, ram));
+  EXPECT_FALSE(ProcessSearch::finds(secret, ram.mapping.bytes()));
   {
     // Control: the search finds what is there. Shared, so that it joins no mapping of a sanitizer.
     const Mapping stray = Mapping::create({.size_bytes = 2 * kPageSize,
@@ -84,7 +34,7 @@ TEST_F(ColdMemoryTest, SealAllLeavesNothing) {
                                            .flags = MAP_SHARED | MAP_ANONYMOUS})
                               .value();
     secret.write_to(stray.data() + 5000);
-    EXPECT_TRUE(process_holds(secret, ram));
+    EXPECT_TRUE(ProcessSearch::finds(secret, ram.mapping.bytes()));
   }
   cold->resume();
   EXPECT_NE(ram.at(9)[100], std::byte{0});

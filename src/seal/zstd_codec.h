@@ -5,8 +5,8 @@
 
 namespace bulkhead {
 
-// zstd (RFC 8878) at its fastest ordinary level. Keeps no contexts between calls: they would hold
-// plaintext.
+// zstd (RFC 8878) at its fastest ordinary level. Keeps no contexts between calls, and wipes
+// their memory: they hold plaintext.
 class ZstdCodec final : public PageCodec {
  public:
   std::size_t pack(ConstPageBytes page, std::span<std::byte> packed) override;
