@@ -49,6 +49,23 @@ void advise_on_memory(const Survey& survey, Advice& advice) {
   }
 }
 
+// Keys, sealing, and whose frames partitions get.
+void advise_on_sealing(const Survey& survey, Advice& advice) {
+  if (!survey.memory.daemon.answers) {
+    advice.push_back("Partitions get private frames, which no ledger of the host covers: " +
+                     survey.memory.daemon.error + " (man 8 bulkheadd).");
+  }
+  if (!survey.kernel.userfault.works) {
+    advice.push_back(
+        "For run --resident, and to resume page by page: " + survey.kernel.userfault.error + ".");
+  }
+  if (!survey.memory.memfd_secret) {
+    advice.push_back(
+        "For keys that the host kernel does not map, give it memfd_secret (secretmem.enable=1 on "
+        "its command line).");
+  }
+}
+
 void advise_on_neighbours(const Survey& survey, Advice& advice) {
   std::string open;
   for (const auto& [name, state] : survey.cpu.vulnerabilities) {
@@ -84,6 +101,7 @@ std::vector<std::string> give_advice(const Survey& survey) {
   Advice advice;
   advise_on_kvm(survey, advice);
   advise_on_memory(survey, advice);
+  advise_on_sealing(survey, advice);
   advise_on_neighbours(survey, advice);
   advise_on_kernel(survey, advice);
   return advice;

@@ -26,8 +26,8 @@ int doctor_exit_code(const Survey& survey) {
   return survey.kvm.usable ? kDoctorHardware : kDoctorLabOnly;
 }
 
-int doctor_main(bool json) {
-  Survey survey = take_survey(Root(), probe_host());
+int doctor_main(bool json, const std::string& daemon_socket) {
+  Survey survey = take_survey(Root(), probe_host(daemon_socket));
   std::string report = json ? report_json(survey) : report_text(survey, utf8_locale());
   std::fwrite(report.data(), 1, report.size(), stdout);
   std::fflush(stdout);

@@ -12,7 +12,8 @@ inline constexpr int kDoctorHardware = 0;  // partitions run here, on hardware K
 inline constexpr int kDoctorLabOnly = 3;   // only in the lab: KVM is paravirtual, absent, or closed
 
 // Surveys this machine, prints the report on standard output, and returns the exit code.
-int doctor_main(bool json);
+// `daemon_socket`: where bulkheadd listens.
+int doctor_main(bool json, const std::string& daemon_socket);
 
 // The report as aligned text; `unicode` chooses the marks. Ends with a line break.
 std::string report_text(const Survey& survey, bool unicode);

@@ -11,6 +11,8 @@
 
 #include "base/fd.h"
 #include "kvm/system.h"
+#include "mem/daemon_connection.h"
+#include "mem/userfault.h"
 
 namespace bulkhead::host {
 
@@ -58,6 +60,36 @@ std::optional<std::uint64_t> memlock_limit() {
   return limit.rlim_cur;
 }
 
+UserFaultProbe probe_userfault() {
+  UserFaultProbe probe;
+  const auto fault = UserFault::create();
+  probe.works = fault.has_value();
+  if (!fault) probe.error = fault.error().what;
+  probe.protects = fault && fault->protects();
+  return probe;
+}
+
+// Only monitors that root starts get carved memory: its descriptor is /dev/mem.
+DaemonProbe probe_daemon(const std::string& socket) {
+  constexpr int kPatienceSeconds = 2;
+  DaemonProbe probe;
+  auto connection = daemon::Connection::open(socket, kPatienceSeconds);
+  const auto pools = connection ? connection->pools() : connection.error();
+  probe.answers = pools.has_value();
+  if (!pools) {
+    probe.error = pools.error().what;
+    return probe;
+  }
+  probe.pools = pools->size();
+  for (const daemon::PoolStatus& pool : *pools) {
+    probe.total_bytes += pool.frames * kFrameSize;
+    probe.free_bytes += pool.free_frames * kFrameSize;
+    if (pool.backing != Backing::kCarved || ::geteuid() != 0) continue;
+    probe.carved_free_bytes += pool.free_frames * kFrameSize;
+  }
+  return probe;
+}
+
 int probe_landlock() {
   long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0UL, LANDLOCK_CREATE_RULESET_VERSION);
   return abi < 0 ? 0 : static_cast<int>(abi);
@@ -65,7 +97,7 @@ int probe_landlock() {
 
 }  // namespace
 
-Probes probe_host() {
+Probes probe_host(const std::string& daemon_socket) {
   Probes probes;
   probes.kvm = probe_kvm();
   probes.sealed_memfd = makes_descriptor(SYS_memfd_create, "bulkhead-doctor",
@@ -73,6 +105,8 @@ Probes probe_host() {
   probes.memlock_limit_bytes = memlock_limit();
   probes.io_uring = probe_io_uring();
   probes.memfd_secret = makes_descriptor(SYS_memfd_secret, 0U);
+  probes.userfault = probe_userfault();
+  probes.daemon = probe_daemon(daemon_socket);
   probes.landlock_abi = probe_landlock();
   probes.seccomp = ::prctl(PR_GET_SECCOMP) >= 0;
   return probes;

@@ -35,6 +35,12 @@ Json pool_json(const HugePages& pages) {
   return {{"total", pages.total}, {"free", pages.free}};
 }
 
+Json daemon_json(const DaemonProbe& daemon) {
+  return {{"answers", daemon.answers},       {"reason", daemon.error},
+          {"pools", daemon.pools},           {"total_bytes", daemon.total_bytes},
+          {"free_bytes", daemon.free_bytes}, {"carved_free_bytes", daemon.carved_free_bytes}};
+}
+
 Json memory_json(const MemorySurvey& memory) {
   Json limit = nullptr;
   if (memory.memlock_limit_bytes) limit = *memory.memlock_limit_bytes;
@@ -51,6 +57,7 @@ Json memory_json(const MemorySurvey& memory) {
           {"guest_memfd", memory.guest_memfd},
           {"guest_memfd_mappable", memory.guest_memfd_mappable},
           {"memfd_secret", memory.memfd_secret},
+          {"bulkheadd", daemon_json(memory.daemon)},
           {"ksm", memory.ksm}};
 }
 
@@ -84,6 +91,9 @@ Json kernel_json(const KernelSurvey& kernel) {
           {"io_uring_disabled", kernel.io_uring_disabled},
           {"userfaultfd_device", kernel.userfaultfd_device},
           {"userfaultfd_unprivileged", kernel.userfaultfd_unprivileged},
+          {"userfaultfd_works", kernel.userfault.works},
+          {"userfaultfd_reason", kernel.userfault.error},
+          {"userfaultfd_protects", kernel.userfault.protects},
           {"landlock_abi", kernel.landlock_abi},
           {"seccomp", kernel.seccomp},
           {"cgroup_v2", kernel.cgroup_v2}};

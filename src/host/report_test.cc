@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/address.h"
 #include "host/doctor.h"
 #include "host/fake_root.h"
 
@@ -30,6 +31,27 @@ TEST(ReportText, SaysTheVerdict) {
   EXPECT_NE(text.find("can get here: memfd"), std::string::npos);
   EXPECT_TRUE(text.ends_with("Verdict: partitions run here, on hardware KVM.\n"));
   EXPECT_TRUE(report_text(Survey(), true).ends_with("in the lab only.\n"));
+}
+
+TEST(ReportText, SaysWhatSealingHas) {
+  Survey survey = hardware();
+  const auto says = [&](const std::string& line) {
+    return report_text(survey, false).find(line) != std::string::npos;
+  };
+  EXPECT_TRUE(says("- bulkheadd               does not answer\n"));
+  EXPECT_TRUE(says("- userfaultfd             no\n"));
+  EXPECT_TRUE(says("- memfd_secret            no: the host kernel can read keys\n"));
+  survey.kernel.userfaultfd_device = true;
+  EXPECT_TRUE(says("- userfaultfd             not for this user\n"));
+  survey.kernel.userfault.works = true;
+  EXPECT_TRUE(says("+ userfaultfd             yes, without protection\n"));
+  survey.kernel.userfault.protects = true;
+  EXPECT_TRUE(says("+ userfaultfd             yes\n"));
+  survey.memory.memfd_secret = true;
+  EXPECT_TRUE(says("+ memfd_secret            yes\n"));
+  survey.memory.daemon = {
+      .answers = true, .error = "", .pools = 2, .total_bytes = 3 * kGiB, .free_bytes = 512 * kMiB};
+  EXPECT_TRUE(says("+ bulkheadd               answers, 512 MiB of 3.0 GiB free in 2 pools\n"));
 }
 
 TEST(ReportText, PlainMarksAreAscii) {
@@ -60,6 +82,8 @@ TEST(ReportJson, CarriesTheFacts) {
   EXPECT_EQ(json["isolation"]["levels"].size(), 6u);
   EXPECT_TRUE(json["memory"]["lock_limit_bytes"].is_null());
   EXPECT_TRUE(json["advice"].is_array());
+  EXPECT_EQ(json["memory"]["bulkheadd"]["answers"], false);
+  EXPECT_EQ(json["kernel"]["userfaultfd_works"], false);
 }
 
 TEST(ReportJson, ForeignBytesDoNotBreakIt) {

@@ -156,6 +156,12 @@ std::string huge_text(const MemorySurvey& memory) {
   return pool(memory.huge_2m, "2 MiB") + ", " + pool(memory.huge_1g, "1 GiB");
 }
 
+std::string daemon_text(const DaemonProbe& daemon) {
+  if (!daemon.answers) return "does not answer";
+  return "answers, " + size_text(daemon.free_bytes) + " of " + size_text(daemon.total_bytes) +
+         " free in " + std::to_string(daemon.pools) + (daemon.pools == 1 ? " pool" : " pools");
+}
+
 void report_memory(const Survey& survey, TextReport& report) {
   const MemorySurvey& memory = survey.memory;
   report.section("Memory");
@@ -174,6 +180,7 @@ void report_memory(const Survey& survey, TextReport& report) {
                                           : "no");
   report.line(Mark::kGood, "lock limit",
               memory.memlock_limit_bytes ? size_text(*memory.memlock_limit_bytes) : "none");
+  report.line(good_if(memory.daemon.answers), "bulkheadd", daemon_text(memory.daemon));
   report.line(warn_if(memory.swap_bytes != 0), "swap",
               memory.swap_bytes == 0 ? "off" : size_text(memory.swap_bytes));
   report.line(Mark::kGood, "page merging (KSM)", memory.ksm ? "on, guest memory is exempt" : "off");
@@ -205,6 +212,11 @@ void report_platform(const Survey& survey, TextReport& report) {
                     "none"));
 }
 
+std::string userfault_text(const KernelSurvey& kernel) {
+  if (kernel.userfault.works) return kernel.userfault.protects ? "yes" : "yes, without protection";
+  return kernel.userfaultfd_device ? "not for this user" : "no";
+}
+
 void report_kernel(const Survey& survey, TextReport& report) {
   const KernelSurvey& kernel = survey.kernel;
   report.section("Kernel " + kernel.release);
@@ -216,19 +228,18 @@ void report_kernel(const Survey& survey, TextReport& report) {
               kernel.landlock_abi > 0 ? "ABI " + std::to_string(kernel.landlock_abi) : "no");
   report.line(good_if(kernel.seccomp), "seccomp", kernel.seccomp ? "yes" : "no");
   report.line(good_if(kernel.cgroup_v2), "cgroup v2", kernel.cgroup_v2 ? "yes" : "no");
-  report.line(good_if(kernel.userfaultfd_device || kernel.userfaultfd_unprivileged), "userfaultfd",
-              names({{"/dev/userfaultfd", kernel.userfaultfd_device},
-                     {"unprivileged", kernel.userfaultfd_unprivileged}},
-                    "no"));
+  report.line(good_if(kernel.userfault.works), "userfaultfd", userfault_text(kernel));
   report.line(good_if(survey.memory.memfd_secret), "memfd_secret",
-              survey.memory.memfd_secret ? "yes" : "no");
+              survey.memory.memfd_secret ? "yes" : "no: the host kernel can read keys");
 }
 
 void report_isolation(const Survey& survey, TextReport& report) {
   report.section(std::string("Isolation a partition can get here: ") + to_string(survey.isolation));
   for (const IsolationLevel& rung : survey.ladder) {
-    std::string_view available =
-        rung.level == Isolation::kHugetlb ? "available, with --backing hugetlb" : "available";
+    std::string available = "available";
+    if (rung.level != Isolation::kMemfd) {
+      available += std::string(", with --backing ") + to_string(rung.level);
+    }
     report.line(good_if(rung.available), to_string(rung.level),
                 rung.available ? available : rung.reason);
   }

@@ -58,6 +58,7 @@ struct MemorySurvey {
   bool guest_memfd = false;
   bool guest_memfd_mappable = false;
   bool memfd_secret = false;
+  DaemonProbe daemon;
   bool ksm = false;  // the kernel merges equal pages of those who let it
 };
 
@@ -91,6 +92,7 @@ struct KernelSurvey {
   std::uint64_t io_uring_disabled = 0;  // the sysctl: 1 for users without privilege, 2 for all
   bool userfaultfd_device = false;
   bool userfaultfd_unprivileged = false;
+  UserFaultProbe userfault;
   int landlock_abi = 0;
   bool seccomp = false;
   bool cgroup_v2 = false;

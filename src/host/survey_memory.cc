@@ -51,6 +51,7 @@ MemorySurvey survey_memory(const Root& root, const Probes& probes) {
   memory.guest_memfd = probes.kvm.guest_memfd;
   memory.guest_memfd_mappable = probes.kvm.guest_memfd_mappable;
   memory.memfd_secret = probes.memfd_secret;
+  memory.daemon = probes.daemon;
   memory.ksm = root.number("/sys/kernel/mm/ksm/run").value_or(0) == 1;
   return memory;
 }

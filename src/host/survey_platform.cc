@@ -52,6 +52,7 @@ KernelSurvey survey_kernel(const Root& root, const Probes& probes) {
   kernel.io_uring_disabled = root.number("/proc/sys/kernel/io_uring_disabled").value_or(0);
   kernel.userfaultfd_device = root.exists("/dev/userfaultfd");
   kernel.userfaultfd_unprivileged = root.enabled("/proc/sys/vm/unprivileged_userfaultfd");
+  kernel.userfault = probes.userfault;
   kernel.landlock_abi = probes.landlock_abi;
   kernel.seccomp = probes.seccomp;
   kernel.cgroup_v2 = root.exists("/sys/fs/cgroup/cgroup.controllers");

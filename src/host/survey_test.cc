@@ -21,6 +21,9 @@ Probes good_probes() {
   Probes probes;
   probes.kvm = {.opens = true, .error = "", .max_vcpus = 1024, .max_slots = 32764};
   probes.sealed_memfd = true;
+  probes.memfd_secret = true;
+  probes.userfault = {.works = true, .error = "", .protects = true};
+  probes.daemon.answers = true;
   probes.io_uring = true;
   probes.landlock_abi = 4;
   probes.seccomp = true;
@@ -233,6 +236,22 @@ TEST(KernelSurvey, WhatIsMissingIsAdvised) {
   EXPECT_EQ(survey.kernel.release, "6.12.1");
   EXPECT_TRUE(advises(survey, "io_uring_disabled=0"));
   EXPECT_TRUE(advises(survey, "Landlock"));
+}
+
+TEST(KernelSurvey, WhatSealingLacksIsAdvised) {
+  FakeRoot fake;
+  Survey survey = take_survey(fake.root(), good_probes());
+  for (const char* subject : {"--resident", "secretmem.enable=1", "bulkheadd"}) {
+    EXPECT_FALSE(advises(survey, subject)) << subject;
+  }
+  Probes probes = good_probes();
+  probes.memfd_secret = false;
+  probes.userfault = {.works = false, .error = "open that device"};
+  probes.daemon = {.answers = false, .error = "start it"};
+  survey = take_survey(fake.root(), probes);
+  EXPECT_TRUE(advises(survey, "secretmem.enable=1"));
+  EXPECT_TRUE(advises(survey, "--resident, and to resume page by page: open that device."));
+  EXPECT_TRUE(advises(survey, "covers: start it (man 8 bulkheadd)."));
 }
 
 }  // namespace
