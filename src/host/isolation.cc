@@ -56,6 +56,17 @@ std::string tdx_lacks(const ConfidentialSurvey& confidential) {
   return confidential.tdx ? "" : "TDX is off (kvm_intel.tdx)";
 }
 
+IsolationLevel carved_rung(const MemorySurvey& memory) {
+  IsolationLevel result = rung(Isolation::kCarved, carved_lacks(memory));
+  result.available = result.host_ready && memory.daemon.carved_free_bytes >= kSmallestPartition;
+  if (result.host_ready && !result.available) {
+    result.reason =
+        "the machine is ready; it takes root, and bulkheadd with a carved pool of "
+        "which 64 MiB are free";
+  }
+  return result;
+}
+
 }  // namespace
 
 std::vector<IsolationLevel> isolation_ladder(const Survey& survey) {
@@ -63,7 +74,7 @@ std::vector<IsolationLevel> isolation_ladder(const Survey& survey) {
   return {
       rung(Isolation::kMemfd, memory.sealed_memfd ? "" : "the kernel has no sealed memfd"),
       rung(Isolation::kHugetlb, hugetlb_lacks(memory)),
-      future_rung(Isolation::kCarved, carved_lacks(memory)),
+      carved_rung(memory),
       future_rung(Isolation::kGmem, gmem_lacks(memory)),
       future_rung(Isolation::kSnp, snp_lacks(survey.platform.confidential)),
       future_rung(Isolation::kTdx, tdx_lacks(survey.platform.confidential)),

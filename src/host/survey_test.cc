@@ -181,6 +181,19 @@ TEST(Isolation, LevelIsTheHighestThatIsInUse) {
   EXPECT_TRUE(advises(survey, "--backing hugetlb"));
 }
 
+TEST(Isolation, CarvedTakesADaemonThatGivesIt) {
+  FakeRoot fake;
+  fake.add("/proc/cmdline", "memmap=64M$0x50000000");
+  Probes probes = good_probes();
+  EXPECT_NE(rung(take_survey(fake.root(), probes), Isolation::kCarved).reason.find("a carved pool"),
+            std::string::npos);
+  probes.daemon.carved_free_bytes = 62 * kMiB;
+  EXPECT_FALSE(rung(take_survey(fake.root(), probes), Isolation::kCarved).available);
+  probes.daemon.carved_free_bytes = 64 * kMiB;
+  EXPECT_EQ(take_survey(fake.root(), probes).isolation, Isolation::kCarved);
+  EXPECT_FALSE(rung(take_survey(FakeRoot().root(), probes), Isolation::kCarved).available);
+}
+
 TEST(Isolation, SmallCarvedRangesDoNotSuffice) {
   FakeRoot fake;
   fake.add("/proc/cmdline", "memmap=63M$0x50000000 memmap=5705728$0x8000000");
