@@ -158,7 +158,7 @@ class LedgerReader {
     std::vector<std::size_t> found;
     for (const GrantRecord& grant : grants_) {
       const bool covers = grant.owner == owner && grant.pages.first <= page &&
-                          page - grant.pages.first < grant.pages.pages;
+                          page - grant.pages.first < grant.pages.count;
       if (!covers || !grant.grantee || !index_of_.contains(*grant.grantee)) continue;
       found.push_back(index_of_.at(*grant.grantee));
     }

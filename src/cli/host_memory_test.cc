@@ -111,7 +111,7 @@ TEST_F(LedgerMemoryTest, SharedPagesHaveTheirGrantees) {
   const FrameRun run = take(web_, 0, 2);
   ASSERT_TRUE(ledger_->place(web_, run, GuestFrame(0)));
   ASSERT_TRUE(ledger_->grant(web_, {.grantee = db_,
-                                    .pages = {.first = PageIndex(16), .pages = 4},
+                                    .pages = {.first = PageIndex(16), .count = 4},
                                     .rights = Rights::kReadWrite}));
   const HostMemory memory = read();
   const auto shared = std::ranges::find_if(

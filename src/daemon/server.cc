@@ -274,7 +274,7 @@ Result<void> Server::grant(Client& client, ByteReader& reader, Reply& reply) {
   const PartitionId id = TRY(entered(client.partition));
   GrantRequest request;
   request.pages.first = PageIndex(TRY(reader.read<std::uint64_t>()));
-  request.pages.pages = TRY(reader.read<std::uint64_t>());
+  request.pages.count = TRY(reader.read<std::uint64_t>());
   const auto slot = TRY(reader.read<std::uint32_t>());
   const auto generation = TRY(reader.read<std::uint32_t>());
   const auto rights = TRY(reader.read<std::uint32_t>());

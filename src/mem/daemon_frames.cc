@@ -186,23 +186,13 @@ Result<void> DaemonFrames::note_sealed(bool sealed) {
   return result;
 }
 
-Result<LedgerNote> DaemonFrames::note_shared(const SharedPages& pages) {
-  const unsigned rights = (pages.read ? static_cast<unsigned>(Rights::kRead) : 0U) |
-                          (pages.write ? static_cast<unsigned>(Rights::kWrite) : 0U);
-  if (rights == 0) return Error{Errc::kInvalidArgument, 0, "a grant without rights"};
-  const GrantId id = TRY(grant({.grantee = std::nullopt,
-                                .pages = {PageIndex(pages.first_page), pages.pages},
-                                .rights = static_cast<Rights>(rights)}));
-  return LedgerNote(id.value());
-}
-
-Result<void> DaemonFrames::note_unshared(LedgerNote note) {
-  return revoke(GrantId(note.value()));
+Result<GrantId> DaemonFrames::note_shared(PageRun pages, Rights of_tools) {
+  return grant({.grantee = std::nullopt, .pages = pages, .rights = of_tools});
 }
 
 Result<GrantId> DaemonFrames::grant(const GrantRequest& wanted) {
   Body body;
-  body.put(wanted.pages.first.value()).put(wanted.pages.pages);
+  body.put(wanted.pages.first.value()).put(wanted.pages.count);
   body.put(wanted.grantee ? std::uint32_t{wanted.grantee->slot} : daemon::kToHostTools);
   body.put(wanted.grantee ? wanted.grantee->generation : 0U);
   body.put(static_cast<std::uint32_t>(wanted.rights)).put(std::uint32_t{0});

@@ -41,8 +41,8 @@ class DaemonFrames final : public FrameSource {
   // asked: only a snapshot tells then whether it was done.
   Result<void> place(FrameRun run, Gpa first) override;
   Result<void> note_sealed(bool sealed) override;
-  Result<LedgerNote> note_shared(const SharedPages& pages) override;
-  Result<void> note_unshared(LedgerNote note) override;
+  Result<GrantId> note_shared(PageRun pages, Rights of_tools) override;
+  Result<void> note_unshared(GrantId grant) override { return revoke(grant); }
   Result<void> seal(FrameRun run);
   Result<void> unseal(FrameRun run);
   Result<GrantId> grant(const GrantRequest& request);

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "mem/frame_run.h"
+#include "mem/page_run.h"
 
 namespace bulkhead {
 
@@ -28,15 +29,10 @@ struct Extent {
   std::uint64_t size_bytes() const { return frames * kFrameSize; }
 };
 
-// Pages that a guest shares with the host's tools: guest-physical address / 4 KiB.
-struct SharedPages {
-  std::uint64_t first_page = 0;
-  std::uint64_t pages = 0;
-  bool read = false;
-  bool write = false;
-};
-// How the ledger names what it was told.
-using LedgerNote = Address<struct LedgerNoteKind>;
+// What a grantee may do with pages that are shared with it; a set of bits.
+enum class Rights : std::uint8_t { kRead = 1, kWrite = 2, kReadWrite = 3 };
+// How a ledger names a grant of pages.
+using GrantId = Address<struct GrantIdKind>;
 
 // Where a partition's frames come from, and go to: its own private files, or the host's pool. Every
 // frame that it hands out is in a ledger, owned by this partition. Thread-safe.
@@ -54,8 +50,8 @@ class FrameSource {
   // stand, and the grantee waits for the partition to go on.
   virtual Result<void> place(FrameRun /*run*/, Gpa /*first*/) { return {}; }
   virtual Result<void> note_sealed(bool /*sealed*/) { return {}; }
-  virtual Result<LedgerNote> note_shared(const SharedPages& /*pages*/) { return LedgerNote(); }
-  virtual Result<void> note_unshared(LedgerNote /*note*/) { return {}; }
+  virtual Result<GrantId> note_shared(PageRun /*pages*/, Rights /*of_tools*/) { return GrantId(); }
+  virtual Result<void> note_unshared(GrantId /*grant*/) { return {}; }
   // Whether the ledger covers the whole host, or this partition alone.
   virtual bool covers_host() const = 0;
 };

@@ -32,7 +32,7 @@ struct PartitionSetup {
 
 struct GrantRequest {
   std::optional<PartitionId> grantee = std::nullopt;  // none: the host's tools
-  PageRange pages;
+  PageRun pages;
   Rights rights = Rights::kRead;
 };
 
@@ -115,8 +115,8 @@ class Ledger {
   FrameRun extent_at(FrameIndex head) const;
 
   Result<std::size_t> free_grant(std::uint16_t slot) const;
-  Result<std::vector<FrameIndex>> shareable(std::uint16_t slot, const PageRange& pages) const;
-  PageRange pages_of(std::size_t grant) const;
+  Result<std::vector<FrameIndex>> shareable(std::uint16_t slot, const PageRun& pages) const;
+  PageRun pages_of(std::size_t grant) const;
   void drop_grant(std::size_t grant);
   // Makes owned what is shared and no longer granted.
   void settle_shared(std::uint16_t slot);

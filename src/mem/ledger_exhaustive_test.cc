@@ -117,11 +117,11 @@ class Explorer {
       operations_.push_back({.act = Act::kRevoke, .slot = slot, .first = i});
     }
     const auto other = static_cast<std::uint16_t>(1 - slot);
-    for (const PageRange& pages : {PageRange{PageIndex(0), 1}, PageRange{PageIndex(511), 2}}) {
+    for (const PageRun& pages : {PageRun{PageIndex(0), 1}, PageRun{PageIndex(511), 2}}) {
       for (std::uint16_t grantee : {other, ledger::kHostTools}) {
         operations_.push_back({.act = Act::kGrant,
                                .slot = slot,
-                               .count = pages.pages,
+                               .count = pages.count,
                                .place = pages.first.value(),
                                .grantee = grantee});
       }

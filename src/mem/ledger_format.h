@@ -25,9 +25,6 @@ enum class FrameState : std::uint8_t {
 
 enum class SlotState : std::uint8_t { kEmpty = 0, kCreating = 1, kLive = 2, kDying = 3 };
 
-// What a grantee may do with pages that are shared with it; a set of bits.
-enum class Rights : std::uint8_t { kRead = 1, kWrite = 2, kReadWrite = 3 };
-
 const char* to_string(FrameState state);
 const char* to_string(Rights rights);
 
@@ -39,17 +36,8 @@ struct PartitionId {
   bool operator==(const PartitionId&) const = default;
 };
 
-using GrantId = Address<struct GrantIdKind>;
 // A 2 MiB frame of a partition's own memory: its guest-physical address / 2 MiB.
 using GuestFrame = Address<struct GuestFrameKind>;
-
-// Pages of a partition's memory: guest-physical address / 4 KiB.
-struct PageRange {
-  PageIndex first;
-  std::uint64_t pages = 0;
-
-  bool operator==(const PageRange&) const = default;
-};
 
 namespace ledger {
 
@@ -152,15 +140,15 @@ constexpr std::uint64_t slot_word(SlotState state, std::uint32_t generation) {
 }
 
 // The frames that the pages lie in. Only of a range that validate() or grant() has bounded.
-constexpr GuestFrame first_guest_frame(const PageRange& range) {
+constexpr GuestFrame first_guest_frame(const PageRun& range) {
   return GuestFrame(range.first.value() / kPagesPerFrame);
 }
-constexpr GuestFrame end_guest_frame(const PageRange& range) {
-  return GuestFrame((range.first.value() + range.pages - 1) / kPagesPerFrame + 1);
+constexpr GuestFrame end_guest_frame(const PageRun& range) {
+  return GuestFrame((range.first.value() + range.count - 1) / kPagesPerFrame + 1);
 }
-constexpr bool is_page_range(const PageRange& range) {
-  return range.pages != 0 &&
-         range_fits(range.first.value(), range.pages, kMaxGuestFrames * kPagesPerFrame);
+constexpr bool is_page_range(const PageRun& range) {
+  return range.count != 0 &&
+         range_fits(range.first.value(), range.count, kMaxGuestFrames * kPagesPerFrame);
 }
 
 // 1 to 63 of A-Z a-z 0-9 - _ . and no '-' or '.' at the start, as everywhere.

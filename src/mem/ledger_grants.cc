@@ -15,7 +15,7 @@ Error refused(const char* what) {
   return Error{Errc::kPermission, 0, what};
 }
 
-bool in_frames_of(const PageRange& pages, std::uint32_t guest_frame) {
+bool in_frames_of(const PageRun& pages, std::uint32_t guest_frame) {
   return guest_frame >= ledger::first_guest_frame(pages).value() &&
          guest_frame < ledger::end_guest_frame(pages).value();
 }
@@ -41,7 +41,7 @@ Result<GrantId> Ledger::grant(PartitionId partition, const GrantRequest& request
   }
   const std::size_t word = ledger::grant_word(index);
   storage_->store(word + 1, request.pages.first.value());
-  storage_->store(word + 2, request.pages.pages);
+  storage_->store(word + 2, request.pages.count);
   storage_->store(word + 3, 0);
   storage_->store(word, Grant{rights, slot, grantee}.encode());
   return GrantId(index);
@@ -66,8 +66,7 @@ Result<std::size_t> Ledger::free_grant(std::uint16_t slot) const {
 
 // The frames that the pages lie in, when all of them can be shared. A place is taken once, so as
 // many frames as there are places are all of them.
-Result<std::vector<FrameIndex>> Ledger::shareable(std::uint16_t slot,
-                                                  const PageRange& pages) const {
+Result<std::vector<FrameIndex>> Ledger::shareable(std::uint16_t slot, const PageRun& pages) const {
   std::vector<FrameIndex> found;
   for (std::uint64_t i = 0; i < frames(); ++i) {
     const Frame candidate = frame(FrameIndex(i));
@@ -97,13 +96,13 @@ void Ledger::drop_grant(std::size_t grant) {
   storage_->store(ledger::grant_word(grant), 0);
 }
 
-PageRange Ledger::pages_of(std::size_t grant) const {
+PageRun Ledger::pages_of(std::size_t grant) const {
   const std::size_t at = ledger::grant_word(grant);
   return {PageIndex(words()[at + 1]), words()[at + 2]};
 }
 
 void Ledger::settle_shared(std::uint16_t slot) {
-  std::vector<PageRange> granted;
+  std::vector<PageRun> granted;
   for (std::size_t i = 0; i < ledger::kMaxGrants; ++i) {
     const std::uint64_t word = words()[ledger::grant_word(i)];
     if (word != 0 && Grant::decode(word).owner == slot) granted.push_back(pages_of(i));
@@ -111,7 +110,7 @@ void Ledger::settle_shared(std::uint16_t slot) {
   for (std::uint64_t i = 0; i < frames(); ++i) {
     Frame found = frame(FrameIndex(i));
     if (found.state != FrameState::kShared || found.owner != slot) continue;
-    const auto covers = [&](const PageRange& pages) {
+    const auto covers = [&](const PageRun& pages) {
       return found.guest_frame != ledger::kNotPlaced && in_frames_of(pages, found.guest_frame);
     };
     if (std::any_of(granted.begin(), granted.end(), covers)) continue;

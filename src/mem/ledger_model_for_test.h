@@ -80,7 +80,7 @@ struct Model {
     }
     for (const GrantRecord& grant : view.grants()) {
       model.grants[grant.id.value()] = {grant.owner, grant.grantee ? *grant.grantee : -1,
-                                        grant.pages.first.value(), grant.pages.pages};
+                                        grant.pages.first.value(), grant.pages.count};
     }
     return model;
   }

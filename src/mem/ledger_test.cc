@@ -154,8 +154,8 @@ TEST_F(LedgerTest, LimitsHold) {
   }
   EXPECT_EQ(ledger_.grant(web, {.pages = {PageIndex(0), 1}}).error().code, Errc::kExhausted);
   const std::uint64_t most = ledger::kMaxGuestFrames * ledger::kPagesPerFrame;
-  for (const PageRange& bad : {PageRange{PageIndex(0), 0}, PageRange{PageIndex(1), ~0ULL},
-                               PageRange{PageIndex(~0ULL), 1}, PageRange{PageIndex(most), 1}}) {
+  for (const PageRun& bad : {PageRun{PageIndex(0), 0}, PageRun{PageIndex(1), ~0ULL},
+                             PageRun{PageIndex(~0ULL), 1}, PageRun{PageIndex(most), 1}}) {
     EXPECT_FALSE(ledger_.grant(ledger_.id_of(1), {.pages = bad}));
   }
   EXPECT_FALSE(ledger_.seal(web, run(~0ULL, 2)));

@@ -61,7 +61,7 @@ class Validator {
   Result<void> grants();
   Result<void> grant(std::size_t index, std::span<std::uint16_t> counts);
   Result<void> grant_parties(const Grant& grant) const;
-  Result<void> granted_frames(const Grant& grant, const PageRange& range);
+  Result<void> granted_frames(const Grant& grant, const PageRun& range);
   Result<void> shared_is_granted() const;
 
   bool all_zero(std::size_t from, std::size_t to) const {
@@ -278,7 +278,7 @@ Result<void> Validator::grant(std::size_t index, std::span<std::uint16_t> counts
   if (++counts[grant.owner] > ledger::kMaxGrantsPerPartition) {
     return malformed("a partition has too many grants");
   }
-  const PageRange range{PageIndex(word[1]), word[2]};
+  const PageRun range{PageIndex(word[1]), word[2]};
   if (!ledger::is_page_range(range)) return malformed("a grant of impossible pages");
   return granted_frames(grant, range);
 }
@@ -294,7 +294,7 @@ Result<void> Validator::grant_parties(const Grant& grant) const {
   return {};
 }
 
-Result<void> Validator::granted_frames(const Grant& grant, const PageRange& range) {
+Result<void> Validator::granted_frames(const Grant& grant, const PageRun& range) {
   const std::uint64_t first = ledger::first_guest_frame(range).value();
   const std::uint64_t count = ledger::end_guest_frame(range).value() - first;
   auto at = std::lower_bound(placed_.begin(), placed_.end(),

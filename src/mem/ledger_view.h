@@ -42,7 +42,7 @@ struct GrantRecord {
   std::uint16_t owner = 0;
   std::optional<std::uint16_t> grantee;  // a slot; none: the host's tools
   Rights rights = Rights::kRead;
-  PageRange pages;
+  PageRun pages;
 };
 
 // An extent, and who holds it.

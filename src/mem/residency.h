@@ -6,16 +6,10 @@
 #include <cstdint>
 #include <span>
 
-#include "base/address.h"
 #include "base/result.h"
+#include "mem/page_run.h"
 
 namespace bulkhead {
-
-// Consecutive guest pages.
-struct PageRun {
-  PageIndex first;
-  std::uint64_t count = 0;
-};
 
 // Decides which guest pages are in RAM. Whoever lends guest pages to the kernel for longer than one
 // copy (O_DIRECT, registered buffers) pins them for that time: the kernel then holds frames, not

@@ -4,6 +4,15 @@
 #include "base/log.h"
 
 namespace bulkhead {
+namespace {
+
+Result<Rights> rights_of(const Grant& grant) {
+  if (!grant.rights.any()) return Error{Errc::kInvalidArgument, 0, "a grant without rights"};
+  if (!grant.rights.write) return Rights::kRead;
+  return grant.rights.read ? Rights::kReadWrite : Rights::kWrite;
+}
+
+}  // namespace
 
 Result<GrantHandle> LedgerGrants::grant(const Grant& grant) {
   if (grant.grantee != GranteeId::kHostTools) {
@@ -14,15 +23,14 @@ Result<GrantHandle> LedgerGrants::grant(const Grant& grant) {
   if (!range_fits(grant.first.value(), grant.pages, limit)) {
     return Error{Errc::kPermission, 0, "memory that can be unplugged cannot be shared"};
   }
+  const Rights rights = TRY(rights_of(grant));
   MutexLock lock(mutex_);
-  const LedgerNote note = TRY(frames_.note_shared({.first_page = grant.first.value(),
-                                                   .pages = grant.pages,
-                                                   .read = grant.rights.read,
-                                                   .write = grant.rights.write}));
+  const GrantId noted =
+      TRY(frames_.note_shared({PageIndex(grant.first.value()), grant.pages}, rights));
   const Result<GrantHandle> handle = grants_.grant(grant);
   if (handle) {
-    notes_[*handle] = note;
-  } else if (Result<void> undone = frames_.note_unshared(note); !undone) {
+    noted_[*handle] = noted;
+  } else if (Result<void> undone = frames_.note_unshared(noted); !undone) {
     log_failure("ledger_not_told", undone.error());
   }
   return handle;
@@ -38,16 +46,16 @@ Result<void> LedgerGrants::revoke(GrantHandle handle) {
 void LedgerGrants::revoke_all() {
   MutexLock lock(mutex_);
   grants_.revoke_all();
-  while (!notes_.empty()) forget(notes_.begin()->first);
+  while (!noted_.empty()) forget(noted_.begin()->first);
 }
 
 void LedgerGrants::forget(GrantHandle handle) {
-  const auto note = notes_.find(handle);
-  if (note == notes_.end()) return;
-  if (Result<void> told = frames_.note_unshared(note->second); !told) {
+  const auto noted = noted_.find(handle);
+  if (noted == noted_.end()) return;
+  if (Result<void> told = frames_.note_unshared(noted->second); !told) {
     log_failure("ledger_not_told", told.error());
   }
-  notes_.erase(note);
+  noted_.erase(noted);
 }
 
 }  // namespace bulkhead

@@ -40,7 +40,7 @@ class LedgerGrants final : public GrantKeeper {
   FrameSource& frames_;
   MemoryGrants grants_;
   Mutex mutex_;  // before those of the others
-  std::map<GrantHandle, LedgerNote> notes_ GUARDED_BY(mutex_);
+  std::map<GrantHandle, GrantId> noted_ GUARDED_BY(mutex_);
 };
 
 }  // namespace bulkhead
