@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <sstream>
 
+#include "base/address.h"
 #include "cli/error.h"
 
 namespace bulkhead::cli {
@@ -88,14 +90,23 @@ bool ControlClient::wait_for_end(int timeout_ms) {
   }
 }
 
-std::map<std::string, std::string> parse_status(const std::string& answer) {
-  std::map<std::string, std::string> fields;
+StatusFields parse_status(const std::string& answer) {
+  StatusFields fields;
   std::istringstream words(answer);
   for (std::string word; words >> word;) {
     const std::size_t equals = word.find('=');
     if (equals != std::string::npos) fields[word.substr(0, equals)] = word.substr(equals + 1);
   }
   return fields;
+}
+
+std::uint64_t number(const StatusFields& fields, const std::string& key) {
+  const auto found = fields.find(key);
+  return found == fields.end() ? 0 : std::strtoull(found->second.c_str(), nullptr, 10);
+}
+
+std::string mib_text(std::uint64_t bytes) {
+  return std::to_string(bytes / kMiB) + "M";
 }
 
 }  // namespace bulkhead::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -34,6 +35,11 @@ class ControlClient {
 };
 
 // The key=value words of an answer.
-std::map<std::string, std::string> parse_status(const std::string& answer);
+using StatusFields = std::map<std::string, std::string>;
+StatusFields parse_status(const std::string& answer);
+// 0 when the field is absent.
+std::uint64_t number(const StatusFields& fields, const std::string& key);
+// As options take it: "512M".
+std::string mib_text(std::uint64_t bytes);
 
 }  // namespace bulkhead::cli

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <sstream>
 #include <thread>
 
@@ -20,15 +19,6 @@ namespace {
 
 constexpr std::uint64_t kMaxPeek = 4096;
 constexpr int kResizeSeconds = 60;
-
-std::uint64_t field(const std::map<std::string, std::string>& fields, const std::string& key) {
-  const auto found = fields.find(key);
-  return found == fields.end() ? 0 : std::strtoull(found->second.c_str(), nullptr, 10);
-}
-
-std::string mib(std::uint64_t bytes) {
-  return std::to_string(bytes / kMiB) + "M";
-}
 
 // Hexadecimal digits as bytes, to standard output.
 void write_bytes(const std::string& digits) {
@@ -71,15 +61,15 @@ bool wait_for_size(ControlClient& client, std::uint64_t wanted) {
   std::uint64_t last = 0;
   for (int quiet_s = 0; quiet_s < kResizeSeconds; ++quiet_s) {
     const auto fields = parse_status(client.ask("status"));
-    const std::uint64_t now = field(fields, "memory_bytes");
+    const std::uint64_t now = number(fields, "memory_bytes");
     if (now == wanted) return true;
     if (const auto state = fields.find("state");
         state != fields.end() && state->second != "running") {
       throw HostError("the guest follows when it runs again: it is " + state->second);
     }
     if (now != last) {
-      std::fprintf(stderr, "bulkhead: the guest has %s of %s\n", mib(now).c_str(),
-                   mib(wanted).c_str());
+      std::fprintf(stderr, "bulkhead: the guest has %s of %s\n", mib_text(now).c_str(),
+                   mib_text(wanted).c_str());
       quiet_s = 0;
     }
     last = now;
@@ -96,8 +86,8 @@ int suspend_command(const std::string& name) {
   client.ask_patiently("suspend", "sealing");
   const auto fields = parse_status(client.ask("status"));
   std::printf("%s is suspended: %s sealed, %llu bytes of its memory left in RAM\n", name.c_str(),
-              mib(field(fields, "sealed_bytes")).c_str(),
-              static_cast<unsigned long long>(field(fields, "resident_bytes")));
+              mib_text(number(fields, "sealed_bytes")).c_str(),
+              static_cast<unsigned long long>(number(fields, "resident_bytes")));
   return kExitOk;
 }
 
@@ -114,11 +104,12 @@ int resize_command(const ResizeOptions& options) {
   client.ask("resize " + std::to_string(wanted));
   if (options.no_wait) return kExitOk;
   if (wait_for_size(client, wanted)) {
-    std::printf("%s has %s\n", options.name.c_str(), mib(wanted).c_str());
+    std::printf("%s has %s\n", options.name.c_str(), mib_text(wanted).c_str());
     return kExitOk;
   }
-  const std::uint64_t now = field(parse_status(client.ask("status")), "memory_bytes");
-  throw HostError("the guest of '" + options.name + "' has " + mib(now) + ", not " + mib(wanted) +
+  const std::uint64_t now = number(parse_status(client.ask("status")), "memory_bytes");
+  throw HostError("the guest of '" + options.name + "' has " + mib_text(now) + ", not " +
+                  mib_text(wanted) +
                   "; is its driver virtio_mem loaded, and is memory free in it and on the host?");
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/address.h"
 #include "cli/commands.h"
 #include "cli/control_client.h"
 #include "cli/error.h"
@@ -12,11 +10,9 @@
 namespace bulkhead::cli {
 namespace {
 
-using Fields = std::map<std::string, std::string>;
-
 // A partition that holds its lock but does not answer is shown, not left out.
-Fields describe(const RuntimeDir& runtime, const std::string& name) {
-  Fields fields{{"state", "unresponsive"}};
+StatusFields describe(const RuntimeDir& runtime, const std::string& name) {
+  StatusFields fields{{"state", "unresponsive"}};
   try {
     fields = parse_status(ControlClient(runtime, name).ask("status"));
   } catch (const HostError&) {
@@ -27,11 +23,6 @@ Fields describe(const RuntimeDir& runtime, const std::string& name) {
   return fields;
 }
 
-std::uint64_t number(const Fields& fields, const std::string& key) {
-  const auto found = fields.find(key);
-  return found == fields.end() ? 0 : std::strtoull(found->second.c_str(), nullptr, 10);
-}
-
 std::string uptime_text(std::uint64_t ms) {
   const std::uint64_t s = ms / 1000;
   if (s < 60) return std::to_string(s) + "s";
@@ -39,11 +30,11 @@ std::string uptime_text(std::uint64_t ms) {
   return std::to_string(s / 3600) + "h" + std::to_string(s % 3600 / 60) + "m";
 }
 
-void print_table(const std::vector<Fields>& rows) {
+void print_table(const std::vector<StatusFields>& rows) {
   std::printf("%-20s %8s %-12s %4s %8s %8s %8s\n", "NAME", "PID", "STATE", "CPUS", "MEMORY",
               "UPTIME", "REBOOTS");
-  for (const Fields& row : rows) {
-    const std::string memory = std::to_string(number(row, "memory_bytes") / kMiB) + "M";
+  for (const StatusFields& row : rows) {
+    const std::string memory = mib_text(number(row, "memory_bytes"));
     std::printf("%-20s %8s %-12s %4s %8s %8s %8s\n", row.at("name").c_str(), row.at("pid").c_str(),
                 row.at("state").c_str(), std::to_string(number(row, "cpus")).c_str(),
                 memory.c_str(), uptime_text(number(row, "uptime_ms")).c_str(),
@@ -51,9 +42,9 @@ void print_table(const std::vector<Fields>& rows) {
   }
 }
 
-void print_json(const std::vector<Fields>& rows) {
+void print_json(const std::vector<StatusFields>& rows) {
   nlohmann::json all = nlohmann::json::array();
-  for (const Fields& row : rows) {
+  for (const StatusFields& row : rows) {
     nlohmann::json item{{"name", row.at("name")}, {"state", row.at("state")}};
     for (const char* key : {"pid", "cpus", "memory_bytes", "uptime_ms", "reboots"}) {
       item[key] = number(row, key);
@@ -67,9 +58,9 @@ void print_json(const std::vector<Fields>& rows) {
 
 int ps_command(bool json) {
   const RuntimeDir runtime = RuntimeDir::open();
-  std::vector<Fields> rows;
+  std::vector<StatusFields> rows;
   for (const std::string& name : runtime.live()) {
-    Fields fields = describe(runtime, name);
+    StatusFields fields = describe(runtime, name);
     if (fields.contains("state")) rows.push_back(std::move(fields));
   }
   if (json) {
