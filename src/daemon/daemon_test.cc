@@ -157,15 +157,14 @@ TEST_F(DaemonTest, NotesThatAMonitorsMemoryIsSealed) {
   const auto frames = connect();
   Extent extent = frames->take(4).value();
   ASSERT_TRUE(frames->place({extent.first, 4}, Gpa(0)));
-  const LedgerNote shared =
-      frames->note_shared({.first_page = 512, .pages = 1, .read = true}).value();
+  const GrantId shared = frames->note_shared({PageIndex(512), 1}, Rights::kRead).value();
   for (int round = 0; round < 2; ++round) {
     ASSERT_TRUE(frames->note_sealed(true));
-    const LedgerView sealed = frames->snapshot().value();
+    const LedgerView sealed = ledger();
     EXPECT_EQ(sealed.count(FrameState::kSealed), 3U);
     EXPECT_EQ(sealed.frame(extent.first + 1).state, FrameState::kShared);
     ASSERT_TRUE(frames->note_sealed(false));
-    EXPECT_EQ(frames->snapshot().value().count(FrameState::kOwned), 3U);
+    EXPECT_EQ(ledger().count(FrameState::kOwned), 3U);
   }
   ASSERT_TRUE(frames->note_sealed(true));
   ASSERT_TRUE(frames->note_unshared(shared));

@@ -19,13 +19,13 @@ class Frames final : public FrameSource {
     source_->give_back(std::move(extent));
   }
   bool covers_host() const override { return true; }
-  Result<LedgerNote> note_shared(const SharedPages& pages) override {
+  Result<GrantId> note_shared(PageRun pages, Rights /*of_tools*/) override {
     if (refuses) return Error{Errc::kExhausted, 0, "there are too many grants"};
-    shared_.insert(pages.first_page);
-    return LedgerNote(pages.first_page);
+    shared_.insert(pages.first.value());
+    return GrantId(pages.first.value());
   }
-  Result<void> note_unshared(LedgerNote note) override {
-    EXPECT_EQ(shared_.erase(note.value()), 1u);
+  Result<void> note_unshared(GrantId grant) override {
+    EXPECT_EQ(shared_.erase(grant.value()), 1u);
     return {};
   }
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <thread>
 
 #include "base/byte_reader.h"
 #include "base/log.h"
@@ -24,11 +23,6 @@ constexpr std::uint64_t kProcessorBytes = kProcessorPages * kPageSize;
 // What the store itself needs besides the pages: nodes (0.8 %) and superblocks.
 constexpr std::uint64_t medium_capacity(std::uint64_t pages) {
   return pages * kPageSize + pages * kPageSize / 32 + 16 * kMiB;
-}
-
-// On a single processor a second one only wakes up for nothing.
-unsigned fault_threads() {
-  return std::clamp(std::thread::hardware_concurrency(), 1U, 2U);
 }
 
 // The command line opened the file and looked at it; only its content is trusted less.
@@ -101,8 +95,7 @@ Result<void> Sealing::manage() {
   // A copy of an opened page saves sealing it again, but in RAM it takes the space that was meant
   // to be saved.
   std::unique_ptr<ColdMemory> cold = TRY(ColdMemory::create(
-      {.limit_pages = limit, .fault_threads = fault_threads(), .keep_copies = spec_.store_fd >= 0},
-      *store_, *this));
+      {.limit_pages = limit, .keep_copies = spec_.store_fd >= 0}, *store_, *this));
   TRY(manage_ram(*cold, wiring_.memory));
   cold_ = std::move(cold);
   wiring_.memory.set_residency(cold_.get());
