@@ -8,6 +8,7 @@ import subprocess
 import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
+DMSETUP = "/sbin/dmsetup"
 RAM_DISK = "/dev/ram0"
 CIPHER, KEY_BYTES = "aes-xts-plain64", 64
 
@@ -53,16 +54,16 @@ class Swap:
         table = f"0 {sectors} crypt {CIPHER} {os.urandom(KEY_BYTES).hex()} 0 {RAM_DISK} 0"
         if crypt:
             table += f" {len(crypt)} {' '.join(crypt)}"
-        shell("/sbin/dmsetup", "create", "--noudevrules", "--noudevsync", "cold-swap", text=table)
+        shell(DMSETUP, "create", "--noudevrules", "--noudevsync", "cold-swap", text=table)
         # Without udev nobody makes /dev/mapper/cold-swap.
-        self.device = "/dev/" + shell("/sbin/dmsetup", "info", "--columns", "--noheadings",
+        self.device = "/dev/" + shell(DMSETUP, "info", "--columns", "--noheadings",
                                       "--options", "blkdevname", "cold-swap")
         shell("/sbin/mkswap", self.device)
         shell("/sbin/swapon", self.device)
 
     def close(self):
         shell("/sbin/swapoff", self.device)
-        shell("/sbin/dmsetup", "remove", "--noudevrules", "--noudevsync", "cold-swap")
+        shell(DMSETUP, "remove", "--noudevrules", "--noudevsync", "cold-swap")
 
 
 class Group:
