@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 memory=2G cpus=1 cpu_model=EPYC,-cx16,-xsave,-avx,-avx2,-fma,-f16c timeout=600
-net=no tpm=no tpm_state='' icount=no threads=single verbose=no
+net=no numa=no tpm=no tpm_state='' icount=no threads=single verbose=no
 append=() carved=() writable=() read_only=() environment=() extra_args=() command=()
 
 usage() {
@@ -78,6 +78,7 @@ parse_options() {
     case $1 in
       --help | -h) usage; exit 0 ;;
       --net) net=yes ;;
+      --numa) numa=yes ;;
       --tpm) tpm=yes ;;
       --icount) icount=yes ;;
       --parallel) threads=multi ;;

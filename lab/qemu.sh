@@ -47,15 +47,29 @@ add_port() {
     -device "virtserialport,chardev=$name,name=$name")
 }
 
+# In one piece, or as two NUMA nodes, the first of which has the processors.
+add_memory() {
+  local node half
+  if [[ $numa == no ]]; then
+    qemu+=(-machine memory-backend=ram -object "memory-backend-memfd,id=ram,size=$memory,share=on")
+    return
+  fi
+  half=$(($(numfmt --from=iec "$memory") / 2))
+  for node in 0 1; do
+    qemu+=(-object "memory-backend-memfd,id=ram$node,size=$half,share=on"
+      -numa "node,nodeid=$node,memdev=ram$node")
+  done
+}
+
 compose_qemu() {
   qemu=(qemu-system-x86_64 -name lab -no-user-config -nodefaults -no-reboot -display none
-    -machine q35,memory-backend=ram,vmport=off -cpu "$cpu_model" -smp "$cpus" -m "$memory"
-    -object "memory-backend-memfd,id=ram,size=$memory,share=on"
+    -machine q35,vmport=off -cpu "$cpu_model" -smp "$cpus" -m "$memory"
     -chardev "file,id=log,append=on,path=$(escape "$log")" -serial chardev:log
     -chardev "socket,id=files,path=$scratch/files.sock"
     -device vhost-user-fs-pci,chardev=files,tag=lab
     -chardev stdio,id=stdin,signal=off
     -device virtio-serial-pci,ioeventfd=off -device virtserialport,chardev=stdin,name=stdin)
+  add_memory
   add_kernel
   add_port stdout "$out_fd"
   add_port stderr "$err_fd"
