@@ -37,9 +37,19 @@ enter_lab() {
   cp -- "$bin_dir"/bulkhead* "$bin_dir"/../lab-programs/* . || exit 1
   bulkhead=$work/bulkhead
   for place in /tmp /var/tmp /root; do
-    [[ $project_dir/ == "$place"/* ]] || mount -t tmpfs -o mode=1777 test "$place"
+    if [[ $project_dir/ == "$place"/* ]]; then empty_around_project "$place"; else empty "$place"; fi
   done
   rm -rf /var/cache/bulkhead
+}
+
+empty() { mount -t tmpfs -o mode=1777 test "$1"; }
+# Of what is below PLACE, only the project is left.
+empty_around_project() {
+  mkdir -- "$work.project"
+  mount --rbind -- "$project_dir" "$work.project"
+  empty "$1"
+  mkdir -p -- "$project_dir"
+  mount --rbind -- "$work.project" "$project_dir"
 }
 
 passed=0
@@ -184,9 +194,13 @@ as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"; }
 # Processes, files and virtual machines that partitions could leave behind.
 leftovers() {
   pgrep -l 'bulkhead|passt'
-  find /run/bulkhead /dev/shm /tmp /var/tmp /root -mindepth 1 -not -path "$project_dir*" 2>/dev/null
+  find /run/bulkhead /dev/shm /tmp /var/tmp /root -mindepth 1 2>/dev/null | outside_project
   find /sys/kernel/debug/kvm -mindepth 1 -type d
   find /var/cache/bulkhead -name '*.tmp' 2>/dev/null
+}
+# Of the paths given, those that are neither in the project nor on the way to it.
+outside_project() {
+  awk -v project="$project_dir/" 'index($0 "/", project) != 1 && index(project, $0 "/") != 1'
 }
 nothing_left() { is "$(leftovers)" ''; }
 # Also of nobody's partitions, whose cache may stay.
