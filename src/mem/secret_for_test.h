@@ -25,6 +25,8 @@ namespace bulkhead {
 // Some bytes that no program has by itself, kept so that a search for them does not find them here.
 class Secret {
  public:
+  static constexpr std::size_t kBytes = 40;
+
   Secret() {
     for (std::size_t i = 0; i < masked_.size(); ++i) {
       masked_[i] = static_cast<unsigned char>((i * 89 + 17) % 251);
@@ -35,16 +37,10 @@ class Secret {
       place[i] = static_cast<std::byte>(masked_[i] ^ kMask);
     }
   }
-  bool is_in(std::span<const std::byte> bytes) const {
-    const auto same = [](std::byte byte, unsigned char masked) {
-      return byte == static_cast<std::byte>(masked ^ kMask);
-    };
-    return std::ranges::search(bytes, masked_, same).begin() != bytes.end();
-  }
 
  private:
   static constexpr unsigned char kMask = 0x5c;
-  std::array<unsigned char, 40> masked_;
+  std::array<unsigned char, kBytes> masked_;
 };
 
 // Searches what this process maps. Allocates nothing meanwhile, which could overwrite what was
@@ -53,14 +49,14 @@ class ProcessSearch {
  public:
   // Whether the secret is anywhere but in one whole mapping.
   static bool finds(const Secret& secret, std::span<const std::byte> but) {
-    const ProcessSearch search;
+    const ProcessSearch search(secret);
     const auto skipped = std::bit_cast<std::uintptr_t>(but.data());
     std::size_t length = 0;
     for (const char* line = search.maps(); *line != '\0'; line += length + 1) {
       length = ::strcspn(line, "\n");
       const auto range = parse(line);
       if (range.first >= skipped && range.first < skipped + but.size()) continue;
-      if (secret.is_in(search.read(range))) return true;
+      if (search.found_in(range)) return true;
     }
     return false;
   }
@@ -68,7 +64,9 @@ class ProcessSearch {
  private:
   using Range = std::pair<std::uintptr_t, std::uintptr_t>;
   static constexpr std::size_t kMapsBytes = 4 * kMiB;
-  static constexpr std::size_t kLargest = 64 * kMiB;  // leaves out what sanitizers reserve
+  static constexpr std::size_t kStep = 2 * kMiB;
+  static constexpr std::size_t kOverlap = kPageSize;
+  static constexpr std::size_t kLargest = 64 * kGiB;  // leaves out what sanitizers reserve
 
   const char* maps() const {
     char* text = static_cast<char*>(static_cast<void*>(scratch_.data()));
@@ -82,7 +80,7 @@ class ProcessSearch {
     return text;
   }
 
-  // Empty if the mapping cannot be read, or is too large.
+  // Empty if the mapping cannot be read, or is larger than a machine's memory.
   static Range parse(const char* line) {
     unsigned long start = 0;
     unsigned long end = 0;
@@ -91,17 +89,43 @@ class ProcessSearch {
     return readable == 'r' && end - start <= kLargest ? Range(start, end) : Range();
   }
 
-  std::span<const std::byte> read(const Range& range) const {
-    const std::span<std::byte> bytes =
-        scratch_.bytes().subspan(kMapsBytes, range.second - range.first);
+  explicit ProcessSearch(const Secret& secret) {
+    secret.write_to(scratch_.bytes().last(Secret::kBytes).data());
+  }
+
+  bool found_in(const Range& range) const {
+    if (range.first == std::bit_cast<std::uintptr_t>(scratch_.data())) return false;
+    for (std::uintptr_t at = range.first; at < range.second; at += kStep) {
+      const std::size_t size = std::min(range.second - at, kStep + kOverlap);
+      if (!any_present(at, size)) continue;
+      const std::span<const std::byte> bytes = read(at, size);
+      const void* secret = scratch_.bytes().last(Secret::kBytes).data();
+      if (::memmem(bytes.data(), bytes.size(), secret, Secret::kBytes) != nullptr) return true;
+    }
+    return false;
+  }
+
+  // Whether the kernel has a page there: most of what is reserved was never touched.
+  bool any_present(std::uintptr_t start, std::size_t size) const {
+    std::array<std::uint64_t, (kStep + kOverlap) / kPageSize> entries;
+    const auto offset = static_cast<off_t>(start / kPageSize * sizeof entries[0]);
     const ssize_t got =
-        ::pread(memory_.get(), bytes.data(), bytes.size(), static_cast<off_t>(range.first));
+        ::pread(pagemap_.get(), entries.data(), size / kPageSize * sizeof entries[0], offset);
+    const auto count = static_cast<std::size_t>(std::max<ssize_t>(got, 0)) / sizeof entries[0];
+    return std::any_of(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(count),
+                       [](std::uint64_t entry) { return entry != 0; });
+  }
+
+  std::span<const std::byte> read(std::uintptr_t start, std::size_t size) const {
+    const std::span<std::byte> bytes = scratch_.bytes().subspan(kMapsBytes, size);
+    const ssize_t got =
+        ::pread(memory_.get(), bytes.data(), bytes.size(), static_cast<off_t>(start));
     return bytes.first(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   }
 
   const Fd memory_ = Fd::open("/proc/self/mem", O_RDONLY).value();
-  // Too large to be searched itself.
-  const Mapping scratch_ = Mapping::create({.size_bytes = kMapsBytes + kLargest,
+  const Fd pagemap_ = Fd::open("/proc/self/pagemap", O_RDONLY).value();
+  const Mapping scratch_ = Mapping::create({.size_bytes = kMapsBytes + kStep + 2 * kOverlap,
                                             .protection = PROT_READ | PROT_WRITE,
                                             .flags = MAP_SHARED | MAP_ANONYMOUS})
                                .value();
