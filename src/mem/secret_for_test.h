@@ -66,6 +66,7 @@ class ProcessSearch {
   static constexpr std::size_t kMapsBytes = 4 * kMiB;
   static constexpr std::size_t kStep = 2 * kMiB;
   static constexpr std::size_t kOverlap = kPageSize;
+  static constexpr unsigned kSwappedBit = 62;  // present is 63 (Linux, admin-guide/mm/pagemap)
   static constexpr std::size_t kLargest = 64 * kGiB;  // leaves out what sanitizers reserve
 
   const char* maps() const {
@@ -96,24 +97,24 @@ class ProcessSearch {
   bool found_in(const Range& range) const {
     if (range.first == std::bit_cast<std::uintptr_t>(scratch_.data())) return false;
     for (std::uintptr_t at = range.first; at < range.second; at += kStep) {
-      const std::size_t size = std::min(range.second - at, kStep + kOverlap);
-      if (!any_present(at, size)) continue;
-      const std::span<const std::byte> bytes = read(at, size);
+      const std::span<const std::byte> bytes = read(at, present(at, range.second));
       const void* secret = scratch_.bytes().last(Secret::kBytes).data();
       if (::memmem(bytes.data(), bytes.size(), secret, Secret::kBytes) != nullptr) return true;
     }
     return false;
   }
 
-  // Whether the kernel has a page there: most of what is reserved was never touched.
-  bool any_present(std::uintptr_t start, std::size_t size) const {
-    std::array<std::uint64_t, (kStep + kOverlap) / kPageSize> entries;
+  // How much of one step to read: up to the last page that the kernel has, in memory or swapped
+  // out. Most of what is reserved was never touched, and reading it would bring it in.
+  std::size_t present(std::uintptr_t start, std::uintptr_t end) const {
+    std::array<std::uint64_t, (kStep + kOverlap) / kPageSize> entries{};
+    const std::size_t pages = std::min<std::size_t>((end - start) / kPageSize, entries.size());
     const auto offset = static_cast<off_t>(start / kPageSize * sizeof entries[0]);
-    const ssize_t got =
-        ::pread(pagemap_.get(), entries.data(), size / kPageSize * sizeof entries[0], offset);
-    const auto count = static_cast<std::size_t>(std::max<ssize_t>(got, 0)) / sizeof entries[0];
-    return std::any_of(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(count),
-                       [](std::uint64_t entry) { return entry != 0; });
+    [[maybe_unused]] auto got =
+        ::pread(pagemap_.get(), entries.data(), pages * sizeof entries[0], offset);
+    const auto last = std::find_if(entries.rbegin(), entries.rend(),
+                                   [](std::uint64_t entry) { return entry >> kSwappedBit != 0; });
+    return static_cast<std::size_t>(entries.rend() - last) * kPageSize;
   }
 
   std::span<const std::byte> read(std::uintptr_t start, std::size_t size) const {
