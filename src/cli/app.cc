@@ -36,8 +36,9 @@ constexpr const char* kRunExamples =
 
 constexpr const char* kPsExamples = "Example:\n  bulkhead ps --json\n";
 constexpr const char* kStopExamples =
-    "Presses the guest's power button and waits; a guest that does not power off in time is\n"
-    "ended from outside. Exit status: 0 it has ended, 1 it was not running, 2 usage.\n\n"
+    "Presses the guest's power button, every 5 seconds, and waits; a guest that does not power\n"
+    "off in time is ended from outside. Exit status: 0 it has ended, 1 it was not running, 2 "
+    "usage.\n\n"
     "Examples:\n  bulkhead stop web\n  bulkhead stop web --timeout 120\n  bulkhead stop web "
     "--force\n";
 constexpr const char* kConsoleExamples =

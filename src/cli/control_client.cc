@@ -20,6 +20,7 @@ namespace {
 constexpr int kAnswerMs = 3000;
 constexpr std::size_t kMaxAnswer = 64 * 1024;
 constexpr int kProgressMs = 5000;
+constexpr int kPressMs = 5000;
 
 bool readable(const Fd& fd, int timeout_ms) {
   pollfd ready{fd.get(), POLLIN, 0};
@@ -78,6 +79,16 @@ std::string ControlClient::read_line() {
   return "";
 }
 
+bool ControlClient::power_off(int timeout_ms) {
+  ask("stop");
+  for (; timeout_ms > kPressMs; timeout_ms -= kPressMs) {
+    if (wait_for_end(kPressMs)) return true;
+    send("stop");
+  }
+  return wait_for_end(timeout_ms);
+}
+
+// What arrives meanwhile is of no interest.
 bool ControlClient::wait_for_end(int timeout_ms) {
   using Clock = std::chrono::steady_clock;
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);

@@ -20,6 +20,9 @@ class ControlClient {
   std::string ask(const std::string& request);
   // The same for a request that takes long: says on standard error that it goes on.
   std::string ask_patiently(const std::string& request, const std::string& activity);
+  // Presses the power button, and presses it again from time to time: while a guest boots, nobody
+  // may listen yet. Whether the partition ended in time.
+  bool power_off(int timeout_ms);
   // Whether the partition closed the connection, that is, ended, in time.
   bool wait_for_end(int timeout_ms);
   // The connection, after "console" was answered.

@@ -238,6 +238,14 @@ TEST_F(Lifecycle, AGuestThatIgnoresThePowerButtonIsForced) {
   EXPECT_TRUE(nothing_left());
 }
 
+TEST_F(Lifecycle, AGuestThatBootsMissesThePowerButton) {
+  start_detached("web", "fake.booting");
+  const Outcome outcome = bulkhead({"stop", "web"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_TRUE(nothing_left());
+}
+
 TEST_F(Lifecycle, AStoppedMonitorIsListedAndCanBeForced) {
   start_detached("vm");
   ::kill(monitor_pid(), SIGSTOP);

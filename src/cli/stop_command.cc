@@ -19,8 +19,7 @@ bool ask_to_end(const RuntimeDir& runtime, const StopOptions& options) {
   try {
     ControlClient client(runtime, options.name);
     if (!options.force) {
-      client.ask("stop");
-      if (client.wait_for_end(static_cast<int>(options.timeout_s) * 1000)) return true;
+      if (client.power_off(static_cast<int>(options.timeout_s) * 1000)) return true;
       std::fprintf(stderr, "bulkhead: '%s' did not power off within %u s; forcing it\n",
                    options.name.c_str(), options.timeout_s);
     }

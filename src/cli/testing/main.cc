@@ -4,6 +4,7 @@
 //   fake.exit=N     end with status N         fake.fail       end before the guest runs
 //   fake.crash      die by SIGABRT            fake.print=T    write T to the console at the start
 //   fake.echo       write back what is typed  fake.stubborn   ignore power button and SIGTERM
+//   fake.booting    miss the first press of the power button
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -61,7 +62,8 @@ class FakeMonitor final : public ControlHandler, private EventHandler, private C
             .reboots = 0};
   }
   Result<void> request_power_button() override {
-    if (!has("fake.stubborn")) status_ = 0;
+    ++presses_;
+    if (!has("fake.stubborn") && !(has("fake.booting") && presses_ == 1)) status_ = 0;
     return {};
   }
   void request_stop() override { status_ = kStopped; }
@@ -130,6 +132,7 @@ class FakeMonitor final : public ControlHandler, private EventHandler, private C
   const LaunchSpec& spec_;
   std::optional<int> status_;
   bool paused_ = false;
+  int presses_ = 0;
   std::unique_ptr<EventLoop> loop_;
   Fd signals_;
   Watch watch_;
