@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace bulkhead {
 
-// A bounded, forward reader of little-endian foreign bytes. Every parser consumes one of these, and
+// A bounded, forward reader of foreign bytes. Every parser consumes one of these, and
 // yields a whole value or an Error: it can neither run past the end nor read a byte twice by
 // mistake.
 class ByteReader {
@@ -23,7 +24,7 @@ class ByteReader {
   std::size_t position() const { return position_; }
   bool empty() const { return remaining() == 0; }
 
-  // x86 is little-endian, and so are all formats read here.
+  // Little-endian, as x86 is and most formats read here are.
   template <std::unsigned_integral T>
   Result<T> read() {
     if (sizeof(T) > remaining()) return truncated();
@@ -31,6 +32,12 @@ class ByteReader {
     std::memcpy(&value, bytes_.data() + position_, sizeof value);
     position_ += sizeof value;
     return value;
+  }
+
+  // Big-endian, as a TPM's structures are.
+  template <std::unsigned_integral T>
+  Result<T> read_be() {
+    return read<T>().transform([](T value) { return std::byteswap(value); });
   }
 
   Result<std::span<const std::byte>> take(std::uint64_t count) {

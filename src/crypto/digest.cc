@@ -3,6 +3,8 @@
 
 #include <openssl/evp.h>
 
+#include <charconv>
+
 namespace bulkhead {
 namespace {
 
@@ -52,6 +54,21 @@ std::string to_hex(std::span<const std::byte> bytes) {
     text.push_back(kDigits[std::to_integer<unsigned>(byte & std::byte{15})]);
   }
   return text;
+}
+
+Result<std::vector<std::byte>> decode_hex(std::string_view digits) {
+  const Error malformed{Errc::kMalformed, 0, "not hexadecimal digits in pairs"};
+  if (digits.size() % 2 != 0) return malformed;
+  std::vector<std::byte> bytes;
+  bytes.reserve(digits.size() / 2);
+  for (std::size_t i = 0; i < digits.size(); i += 2) {
+    unsigned char byte = 0;
+    const char* end = digits.data() + i + 2;
+    const auto [next, error] = std::from_chars(digits.data() + i, end, byte, 16);
+    if (error != std::errc() || next != end) return malformed;
+    bytes.push_back(std::byte{byte});
+  }
+  return bytes;
 }
 
 }  // namespace bulkhead

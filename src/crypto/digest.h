@@ -6,6 +6,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -39,5 +41,8 @@ class Sha256 {
 
 // Lower-case hexadecimal digits.
 std::string to_hex(std::span<const std::byte> bytes);
+// The bytes of hexadecimal digits in either case; kMalformed for an odd number, or something else.
+// Not for secrets: its time depends on the digits.
+Result<std::vector<std::byte>> decode_hex(std::string_view digits);
 
 }  // namespace bulkhead

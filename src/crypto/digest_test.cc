@@ -32,5 +32,16 @@ TEST(Sha256, DoesNotDependOnHowTheBytesAreCut) {
   EXPECT_EQ(std::move(sha).finish().value(), Sha256::of(bytes_of("abc")).value());
 }
 
+TEST(Hex, IsReadBackAndNothingElseIs) {
+  const std::vector<std::byte> bytes = {std::byte{0x00}, std::byte{0x9a}, std::byte{0xff}};
+  EXPECT_EQ(to_hex(bytes), "009aff");
+  EXPECT_EQ(decode_hex("009aff").value(), bytes);
+  EXPECT_EQ(decode_hex("009AFf").value(), bytes);
+  EXPECT_TRUE(decode_hex("").value().empty());
+  for (std::string_view text : {"0", "0g", "g0", " 0", "-1", "+1", "0x", "00 0", "1."}) {
+    EXPECT_EQ(decode_hex(text).error().code, Errc::kMalformed) << text;
+  }
+}
+
 }  // namespace
 }  // namespace bulkhead

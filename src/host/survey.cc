@@ -36,24 +36,4 @@ const char* to_string(KvmKind kind) {
   return "none";
 }
 
-const char* to_string(Isolation level) {
-  switch (level) {
-    case Isolation::kMemfd:
-      return "memfd";
-    case Isolation::kHugetlb:
-      return "hugetlb";
-    case Isolation::kCarved:
-      return "carved";
-    case Isolation::kGmem:
-      return "gmem";
-    case Isolation::kSnp:
-      return "snp";
-    case Isolation::kTdx:
-      return "tdx";
-    case Isolation::kNone:
-      break;
-  }
-  return "none";
-}
-
 }  // namespace bulkhead::host

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/isolation.h"
 #include "host/probes.h"
 #include "host/root.h"
 
@@ -98,8 +99,6 @@ struct KernelSurvey {
   bool cgroup_v2 = false;
 };
 
-enum class Isolation : std::uint8_t { kNone, kMemfd, kHugetlb, kCarved, kGmem, kSnp, kTdx };
-
 // One rung of the ladder of DESIGN.md.
 struct IsolationLevel {
   Isolation level = Isolation::kNone;
@@ -122,6 +121,5 @@ struct Survey {
 Survey take_survey(const Root& root, const Probes& probes);
 
 const char* to_string(KvmKind kind);
-const char* to_string(Isolation level);
 
 }  // namespace bulkhead::host

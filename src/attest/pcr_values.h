@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <compare>
+#include <map>
+#include <string>
+
+#include "attest/tpm_types.h"
+
+namespace bulkhead {
+
+// PC Client platforms have PCRs 0 to 23 in every bank (PTP, 4.6).
+inline constexpr unsigned kSelectablePcrs = 24;
+
+// A platform configuration register of one bank.
+struct PcrId {
+  TpmAlg bank = TpmAlg::kSha256;
+  unsigned index = 0;
+
+  auto operator<=>(const PcrId&) const = default;
+};
+
+std::string to_string(PcrId pcr);  // "sha256:4"
+
+// TPMS_PCR_SELECTION, TPM 2.0 Part 2, 10.6.2: bit i of `pcrs` is PCR i.
+struct PcrSelection {
+  TpmAlg bank = TpmAlg::kSha256;
+  std::uint32_t pcrs = 0;
+
+  bool has(unsigned index) const { return index < kSelectablePcrs && (pcrs >> index & 1) != 0; }
+  bool operator==(const PcrSelection&) const = default;
+};
+
+using PcrSelections = std::vector<PcrSelection>;
+
+std::string to_string(const PcrSelections& selections);  // "sha256:0,4,8-10+sha1:0", or "none"
+
+// What PCRs hold. Each value has its bank's size, so that values in a row can be cut in one way.
+class PcrValues {
+ public:
+  // kMalformed for a value of the wrong size, kOutOfRange for no such PCR, kExists for a second
+  // one.
+  Result<void> set(PcrId pcr, std::span<const std::byte> value);
+
+  // Null where no value is known.
+  const Bytes* find(PcrId pcr) const;
+  const std::map<PcrId, Bytes>& all() const { return values_; }
+
+  // The values of what is selected; kNotFound if one is missing.
+  Result<PcrValues> selected(const PcrSelections& selections) const;
+
+ private:
+  std::map<PcrId, Bytes> values_;
+};
+
+// The digest in a quote, TPM 2.0 Part 3, 18.4: over the selected values, banks in the selection's
+// order, PCRs ascending. kNotFound if a value is missing.
+Result<Bytes> pcr_digest(HashAlgorithm hash, const PcrSelections& selections,
+                         const PcrValues& values);
+
+}  // namespace bulkhead

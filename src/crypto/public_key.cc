@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "crypto/public_key.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <openssl/rsa.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "crypto/openssl_bytes.h"
+
+namespace bulkhead {
+namespace {
+
+constexpr std::size_t kMinRsaBytes = 256;
+constexpr std::size_t kMaxRsaBytes = 512;
+constexpr std::uint32_t kMinExponent = 65537;
+
+struct Release {
+  void operator()(BIGNUM* number) const { BN_free(number); }
+  void operator()(OSSL_PARAM_BLD* builder) const { OSSL_PARAM_BLD_free(builder); }
+  void operator()(OSSL_PARAM* parameters) const { OSSL_PARAM_free(parameters); }
+  void operator()(EVP_PKEY_CTX* context) const { EVP_PKEY_CTX_free(context); }
+  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  void operator()(ECDSA_SIG* signature) const { ECDSA_SIG_free(signature); }
+  void operator()(unsigned char* bytes) const { OPENSSL_free(bytes); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, Release>;
+
+// What OpenSSL refuses about foreign bytes leaves no error queued for the next caller.
+struct ErrorQueueCleaner {
+  ~ErrorQueueCleaner() { ERR_clear_error(); }
+};
+
+Error refused() {
+  return Error{Errc::kMalformed, 0, "not a public key"};
+}
+
+Owned<BIGNUM> number(std::span<const std::byte> big_endian) {
+  return Owned<BIGNUM>(BN_bin2bn(openssl_bytes(big_endian), openssl_length(big_endian), nullptr));
+}
+
+// Null for SHA-1, with which signatures were forged.
+const EVP_MD* function(HashAlgorithm hash) {
+  switch (hash) {
+    case HashAlgorithm::kSha1:
+      return nullptr;
+    case HashAlgorithm::kSha256:
+      return EVP_sha256();
+    case HashAlgorithm::kSha384:
+      return EVP_sha384();
+    case HashAlgorithm::kSha512:
+      return EVP_sha512();
+  }
+  return nullptr;
+}
+
+// ECDSA's two numbers as OpenSSL wants them. Empty for numbers that no signature has.
+std::vector<std::byte> as_der(const SignatureView& signature) {
+  if (std::max(signature.first.size(), signature.second.size()) > kMaxRsaBytes) return {};
+  const Owned<ECDSA_SIG> pair(ECDSA_SIG_new());
+  Owned<BIGNUM> r = number(signature.first);
+  Owned<BIGNUM> s = number(signature.second);
+  if (pair == nullptr || r == nullptr || s == nullptr) return {};
+  if (ECDSA_SIG_set0(pair.get(), r.get(), s.get()) != 1) return {};
+  static_cast<void>(r.release());
+  static_cast<void>(s.release());
+  unsigned char* encoded = nullptr;
+  const int length = i2d_ECDSA_SIG(pair.get(), &encoded);
+  const Owned<unsigned char> owned(encoded);
+  if (length <= 0) return {};
+  const auto bytes = std::as_bytes(std::span(encoded, static_cast<std::size_t>(length)));
+  return {bytes.begin(), bytes.end()};
+}
+
+bool set_padding(EVP_PKEY_CTX* context, SignatureScheme scheme) {
+  if (scheme == SignatureScheme::kEcdsa) return true;
+  if (scheme == SignatureScheme::kRsaPkcs1) {
+    return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1;
+  }
+  // TPM 2.0 Part 1, B.7: the salt is as long as fits, or, where FIPS 186 is followed, as the
+  // digest.
+  return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) == 1 &&
+         EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_AUTO) == 1;
+}
+
+// The uncompressed form of SEC 1, 2.3.3.
+std::vector<std::byte> uncompressed(const PublicKey::Point& point) {
+  const std::size_t size = coordinate_bytes(point.curve);
+  std::vector<std::byte> encoded(1 + 2 * size);
+  encoded[0] = std::byte{4};
+  std::ranges::copy(point.x, encoded.end() - static_cast<std::ptrdiff_t>(size + point.x.size()));
+  std::ranges::copy(point.y, encoded.end() - static_cast<std::ptrdiff_t>(point.y.size()));
+  return encoded;
+}
+
+}  // namespace
+
+void PublicKey::Free::operator()(evp_pkey_st* key) const {
+  EVP_PKEY_free(key);
+}
+
+Result<PublicKey> PublicKey::from_parameters(const char* type, ossl_param_bld_st* builder) {
+  const Owned<OSSL_PARAM> parameters(OSSL_PARAM_BLD_to_param(builder));
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  if (parameters == nullptr || context == nullptr || EVP_PKEY_fromdata_init(context.get()) != 1) {
+    return openssl_failed();
+  }
+  EVP_PKEY* key = nullptr;
+  const int made = EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get());
+  Key owned(key);
+  if (made != 1 || owned == nullptr) return refused();
+  return PublicKey(std::move(owned), EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA);
+}
+
+Result<PublicKey> PublicKey::create(const Rsa& rsa) {
+  const ErrorQueueCleaner cleaner;
+  const std::size_t size = rsa.modulus.size();
+  if (size < kMinRsaBytes || size > kMaxRsaBytes) return refused();
+  // An even modulus or exponent is no key, and costs OpenSSL's arithmetic dearly.
+  const bool odd = (rsa.modulus.back() & std::byte{1}) != std::byte{0} && rsa.exponent % 2 == 1;
+  const bool full = (rsa.modulus.front() & std::byte{0x80}) != std::byte{0};
+  if (!odd || !full || rsa.exponent < kMinExponent) return refused();
+  const Owned<BIGNUM> modulus = number(rsa.modulus);
+  const Owned<OSSL_PARAM_BLD> builder(OSSL_PARAM_BLD_new());
+  if (modulus == nullptr || builder == nullptr) return openssl_failed();
+  if (OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()) != 1 ||
+      OSSL_PARAM_BLD_push_uint32(builder.get(), OSSL_PKEY_PARAM_RSA_E, rsa.exponent) != 1) {
+    return openssl_failed();
+  }
+  return from_parameters("RSA", builder.get());
+}
+
+Result<PublicKey> PublicKey::create(const Point& point) {
+  const ErrorQueueCleaner cleaner;
+  if (std::max(point.x.size(), point.y.size()) > coordinate_bytes(point.curve)) return refused();
+  const std::vector<std::byte> encoded = uncompressed(point);
+  const char* curve = point.curve == Curve::kP256 ? "prime256v1" : "secp384r1";
+  const Owned<OSSL_PARAM_BLD> builder(OSSL_PARAM_BLD_new());
+  if (builder == nullptr) return openssl_failed();
+  if (OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve, 0) != 1 ||
+      OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, encoded.data(),
+                                       encoded.size()) != 1) {
+    return openssl_failed();
+  }
+  return from_parameters("EC", builder.get());
+}
+
+Result<bool> PublicKey::verify(const SignatureView& signature,
+                               std::span<const std::byte> message) const {
+  const ErrorQueueCleaner cleaner;
+  const EVP_MD* hash = function(signature.hash);
+  if (hash == nullptr) return Error{Errc::kUnsupported, 0, "SHA-1 does not count in signatures"};
+  if (is_rsa_ == (signature.scheme == SignatureScheme::kEcdsa)) return false;
+  std::vector<std::byte> der;
+  if (!is_rsa_) der = as_der(signature);
+  const std::span<const std::byte> encoded = is_rsa_ ? signature.first : std::span(der);
+  const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* key_context = nullptr;  // belongs to the other
+  if (context == nullptr ||
+      EVP_DigestVerifyInit(context.get(), &key_context, hash, nullptr, key_.get()) != 1) {
+    return openssl_failed();
+  }
+  if (!set_padding(key_context, signature.scheme)) return openssl_failed();
+  return EVP_DigestVerify(context.get(), openssl_bytes(encoded), encoded.size(),
+                          openssl_bytes(message), message.size()) == 1;
+}
+
+}  // namespace bulkhead
