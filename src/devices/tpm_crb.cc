@@ -309,34 +309,46 @@ void TpmCrb::save(StateWriter& writer) const {
   writer.put_bytes(buffer_);
 }
 
+Result<TpmCrb::Saved> TpmCrb::read_saved(StateReader& reader) {
+  Saved saved;
+  saved.state = TRY(reader.get<std::uint8_t>());
+  saved.active = TRY(reader.get<std::uint8_t>());
+  saved.wanted = TRY(reader.get<std::uint8_t>());
+  saved.seized = TRY(reader.get<std::uint8_t>());
+  saved.cancel = TRY(reader.get<std::uint8_t>());
+  saved.fatal = TRY(reader.get<std::uint8_t>());
+  return saved;
+}
+
+bool TpmCrb::Saved::possible() const {
+  const bool idle = state == static_cast<std::uint8_t>(State::kIdle);
+  const bool quiet = idle || state == static_cast<std::uint8_t>(State::kReady) ||
+                     state == static_cast<std::uint8_t>(State::kCompletion);
+  const bool flags = cancel <= 1 && fatal <= 1;
+  const bool software_only = (wanted | seized) >> kHardwareLocality == 0;
+  // Whoever waits does so because another locality is active.
+  const bool nobody = active == kTpmLocalities && wanted == 0 && idle;
+  const bool somebody = active < kHardwareLocality && (wanted & bit(active)) == 0;
+  return quiet && flags && software_only && (nobody || somebody);
+}
+
 Result<void> TpmCrb::restore(StateReader& reader) {
   if (TRY(reader.get<std::uint32_t>()) != kStateVersion) {
     return Error{Errc::kUnsupported, 0, "state of the TPM's interface: other version"};
   }
-  const auto state = TRY(reader.get<std::uint8_t>());
-  const auto active = TRY(reader.get<std::uint8_t>());
-  const auto wanted = TRY(reader.get<std::uint8_t>());
-  const auto seized = TRY(reader.get<std::uint8_t>());
-  const auto cancelled = TRY(reader.get<std::uint8_t>());
-  const auto fatal = TRY(reader.get<std::uint8_t>());
+  const Saved saved = TRY(read_saved(reader));
   Buffer buffer{};
   TRY(reader.get_bytes(buffer));
-  const bool none_active = active == kTpmLocalities;
-  const bool waits_rightly = (wanted >> kHardwareLocality) == 0 &&
-                             (none_active ? wanted == 0 : (wanted >> active & 1) == 0);
-  const bool possible = state <= static_cast<std::uint8_t>(State::kCompletion) &&
-                        state != static_cast<std::uint8_t>(State::kExecution) &&
-                        (active < kHardwareLocality || none_active) && waits_rightly &&
-                        (!none_active || state == static_cast<std::uint8_t>(State::kIdle)) &&
-                        (seized >> kHardwareLocality) == 0 && cancelled <= 1 && fatal <= 1;
-  if (!possible) return Error{Errc::kMalformed, 0, "state of the TPM's interface: impossible"};
+  if (!saved.possible()) {
+    return Error{Errc::kMalformed, 0, "state of the TPM's interface: impossible values"};
+  }
   const MutexLock lock(mutex_);
-  state_ = static_cast<State>(state);
-  active_ = none_active ? std::nullopt : std::optional(active);
-  wanted_ = wanted;
-  seized_ = seized;
-  cancel_ = cancelled != 0;
-  fatal_ = fatal != 0;
+  state_ = static_cast<State>(saved.state);
+  active_ = saved.active < kHardwareLocality ? std::optional(saved.active) : std::nullopt;
+  wanted_ = saved.wanted;
+  seized_ = saved.seized;
+  cancel_ = saved.cancel != 0;
+  fatal_ = saved.fatal != 0;
   buffer_ = buffer;
   return {};
 }

@@ -56,7 +56,20 @@ class TpmCrb final : public BusDevice, public Stateful {
     bool cancelled = false;  // before it began
   };
 
+  // What a snapshot says, which may be anything.
+  struct Saved {
+    std::uint8_t state = 0;
+    std::uint8_t active = 0;
+    std::uint8_t wanted = 0;
+    std::uint8_t seized = 0;
+    std::uint8_t cancel = 0;
+    std::uint8_t fatal = 0;
+
+    bool possible() const;
+  };
+
   explicit TpmCrb(Tpm& tpm) : tpm_(tpm) {}
+  static Result<Saved> read_saved(StateReader& reader);
 
   std::uint8_t read_byte(std::uint64_t locality, std::uint64_t offset) const REQUIRES(mutex_);
   std::uint32_t read_register(std::uint64_t locality, std::uint64_t offset) const REQUIRES(mutex_);
