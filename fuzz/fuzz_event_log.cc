@@ -9,9 +9,9 @@
 #include <string_view>
 
 #include "base/check.h"
-#include "vtpm/event_log_writer.h"
-#include "vtpm/measured_launch.h"
-#include "vtpm/measured_text.h"
+#include "measure/event_log_writer.h"
+#include "measure/measured_launch.h"
+#include "measure/measured_text.h"
 
 namespace bulkhead {
 namespace {

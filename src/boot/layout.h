@@ -15,11 +15,13 @@
 //   0x0000_8000  page tables: PML4, PDPT, four page directories that map the low 4 GiB
 //   0x0002_0000  command line (at most 64 KiB)
 //   0x0009_fc00 … 0x000f_ffff  reserved (EBDA, video memory, option ROMs)
-//   0x000e_0000 … 0x000f_ffff  ACPI tables, the RSDP first
+//   0x000e_0000 … 0x000e_ffff  ACPI tables, the RSDP first
+//   0x000f_0000 … 0x000f_ffff  the TPM's event log
 //   0x0010_0000  RAM: kernel, initrd near the top
 //   0xc000_0000 … 0xdfff_ffff  32-bit PCI window
 //   0xe000_0000 … 0xe00f_ffff  PCI ECAM, bus 0
 //   0xfec0_0000  IOAPIC
+//   0xfed4_0000  TPM (devices/tpm_crb.h)
 //   0xfee0_0000  local APIC
 //   0x1_0000_0000  RAM beyond 3 GiB
 //   the first 128 MiB boundary from there: RAM that comes and goes (mem/ram_layout.h)
@@ -36,7 +38,10 @@ inline constexpr Gpa kCommandLineBase{0x20000};
 inline constexpr std::uint64_t kCommandLineCapacity = 64 * kKiB;
 inline constexpr Gpa kEbdaBase{0x9fc00};
 inline constexpr Gpa kAcpiBase{0xe0000};
-inline constexpr std::uint64_t kAcpiCapacity = 128 * kKiB;
+inline constexpr std::uint64_t kAcpiCapacity = 64 * kKiB;
+// TCG PC Client Platform Firmware Profile: at least 64 KiB.
+inline constexpr Gpa kEventLogBase{0xf0000};
+inline constexpr std::uint64_t kEventLogCapacity = 64 * kKiB;
 inline constexpr Gpa kHighMemoryBase{1 * kMiB};  // what PC people call "extended" memory
 
 inline constexpr std::uint64_t kLowRamLimit = GuestMemory::kLowLimit;

@@ -51,6 +51,7 @@ class Loader {
   Result<void> load_common(const Demands& demands);
   Result<void> load_command_line(std::uint64_t limit_bytes);
   Result<void> load_initrd(const Demands& demands);
+  Result<void> load_event_log();
   Result<void> load_segments(const ElfImage& image, const FileReader& file, std::uint64_t offset);
   Result<bool> load_unpacked(const UnpackedKernel& kernel, KernelPlacement& placement);
   Result<Gpa> load_rng_seed();
@@ -68,9 +69,19 @@ class Loader {
 Result<void> Loader::load_common(const Demands& demands) {
   TRY(load_command_line(demands.command_line_bytes));
   TRY(load_initrd(demands));
-  rsdp_ = TRY(acpi::write_tables(
-      memory_, {.cpu_count = request_.cpu_count, .pci_window64 = request_.pci_window64}));
+  TRY(load_event_log());
+  rsdp_ = TRY(acpi::write_tables(memory_, {.cpu_count = request_.cpu_count,
+                                           .pci_window64 = request_.pci_window64,
+                                           .tpm = request_.event_log.has_value()}));
   return {};
+}
+
+Result<void> Loader::load_event_log() {
+  if (!request_.event_log) return {};
+  if (request_.event_log->size() > kEventLogCapacity) {
+    return Error{Errc::kExhausted, 0, "the event log is longer than its area"};
+  }
+  return memory_.write(kEventLogBase, *request_.event_log);
 }
 
 Result<void> Loader::load_command_line(std::uint64_t limit_bytes) {

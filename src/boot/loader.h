@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <variant>
 
@@ -25,6 +26,8 @@ struct BootRequest {
   std::uint32_t cpu_count = 1;
   PciWindow
       pci_window64;  // of layout.h's pci_window64(); an argument so that the caller can move it
+  // With a TPM: what was measured before the start, at most kEventLogCapacity.
+  std::optional<std::span<const std::byte>> event_log{};
 };
 
 // How the boot processor starts.

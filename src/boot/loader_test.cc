@@ -21,7 +21,8 @@ class Loader : public ::testing::Test {
                                  .initrd_fd = initrd_fd_,
                                  .command_line = command_line,
                                  .cpu_count = 2,
-                                 .pci_window64 = pci_window64(memory_->size_bytes())});
+                                 .pci_window64 = pci_window64(memory_->size_bytes()),
+                                 .event_log = event_log_});
   }
 
   template <class T>
@@ -58,6 +59,7 @@ class Loader : public ::testing::Test {
   Fd kernel_;
   Fd initrd_;
   std::optional<int> initrd_fd_;
+  std::optional<std::span<const std::byte>> event_log_;
 };
 
 TEST_F(Loader, StartsABzImageAtItsLongModeEntry) {
@@ -193,6 +195,17 @@ TEST_F(Loader, RefusesAKernelWithHostileRelocations) {
     if (!entry) ++refused;
   }
   EXPECT_GT(refused, 5);
+}
+
+TEST_F(Loader, WritesTheEventLogWhereTheTablesSay) {
+  const Bytes log(300, std::byte{0x5a});
+  event_log_ = log;
+  ASSERT_TRUE(load(TestBzImage::make(Bytes(3000))));
+  EXPECT_EQ(bytes_at(kEventLogBase, log.size()), log);
+  EXPECT_EQ(at<std::uint8_t>(kEventLogBase + log.size()), 0);
+  const Bytes too_long(kEventLogCapacity + 1);
+  event_log_ = too_long;
+  EXPECT_EQ(load(TestBzImage::make(Bytes(3000))).error().code, Errc::kExhausted);
 }
 
 TEST_F(Loader, RefusesWhatDoesNotFit) {

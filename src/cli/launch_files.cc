@@ -253,6 +253,16 @@ Fd open_sealed_file(const std::string& directory) {
                    errno_text(errno) + "; name a directory of yours on ext4, xfs, btrfs or tmpfs");
 }
 
+Fd open_tpm_file(const std::string& what, const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!fd.valid()) {
+    throw UsageError(what + " " + quoted(path) + ": " + errno_text(errno) +
+                     "; name a file in a directory of yours");
+  }
+  if (!S_ISREG(status_of(fd).st_mode)) throw UsageError(what + " " + quoted(path) + " is no file");
+  return fd;
+}
+
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing) {
   if (backing == MemoryBacking::kHugetlb) return check_hugepages(memory_bytes);
   const std::uint64_t host = meminfo("MemTotal").value_or(0) * kKiB;

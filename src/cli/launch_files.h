@@ -32,6 +32,9 @@ Fd open_key_file(const std::string& path);
 // A file without a name in that directory.
 Fd open_sealed_file(const std::string& directory);
 
+// A file that a TPM's state or counter is kept in: an empty one where there is none.
+Fd open_tpm_file(const std::string& what, const std::string& path);
+
 // That the host has this much, and that nothing is in the way of the vsock's socket.
 void check_memory(std::uint64_t memory_bytes, MemoryBacking backing);
 void check_vsock(const VsockSpec& vsock);

@@ -145,6 +145,16 @@ bool has_own_monitor() {
   return !chosen_monitor().empty();
 }
 
+Fd open_tpm_program() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the command line has one thread
+  const char* chosen = std::getenv("BULKHEAD_VTPM");
+  const std::string path = chosen != nullptr ? chosen : program_directory() + "/bulkhead-vtpm";
+  auto fd = Fd::open(path.c_str(), O_PATH);
+  if (fd && ::access(path.c_str(), X_OK) == 0) return std::move(*fd);
+  throw HostError("cannot run '" + path + "': " + errno_text(errno) +
+                  "; keep bulkhead-vtpm beside bulkhead, or set BULKHEAD_VTPM");
+}
+
 int keep(Launch& launch, Fd fd) {
   launch.opened.push_back(std::move(fd));
   return launch.opened.back().get();

@@ -22,6 +22,9 @@ int keep(Launch& launch, Fd fd);
 // Whether BULKHEAD_VMM names another monitor than the one beside this program.
 bool has_own_monitor();
 
+// The program of a TPM: beside this program, or what BULKHEAD_VTPM names. Throws HostError.
+Fd open_tpm_program();
+
 // Become the monitor: nothing of this process stays. Does not return.
 [[noreturn]] void launch_in_place(Launch launch);
 

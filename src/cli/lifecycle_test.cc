@@ -230,6 +230,26 @@ TEST_F(Lifecycle, KeyFilesAreMadeUsedAndErased) {
   EXPECT_FALSE(std::filesystem::exists(path("key")));
 }
 
+TEST_F(Lifecycle, ATpmsFilesAreMadeAndHandedOver) {
+  ASSERT_EQ(bulkhead({"key", "create", path("key")}).status, 0);
+  EXPECT_EQ(run({"--cmdline", "fake.exit=0"}).status, 0);
+  EXPECT_FALSE(spec().tpm);
+  EXPECT_EQ(run({"--tpm", "--cmdline", "fake.exit=0"}).status, 0);
+  ASSERT_TRUE(spec().tpm);
+  EXPECT_EQ(spec().tpm->state_fd, -1);
+  const Outcome lasting =
+      run({"--tpm-state", path("tpm"), "--key-file", path("key"), "--cmdline", "fake.exit=0"});
+  EXPECT_EQ(lasting.status, 0) << lasting.err;
+  EXPECT_NE(lasting.err.find("weaker than a hardware TPM"), std::string::npos) << lasting.err;
+  ASSERT_TRUE(spec().tpm);
+  EXPECT_GE(spec().tpm->state_fd, 0);
+  for (const char* file : {"tpm", "tpm.counter"}) {
+    EXPECT_EQ(std::filesystem::status(path(file)).permissions() & std::filesystem::perms::all,
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  }
+  EXPECT_EQ(run({"--tpm-state", path("run"), "--key-file", path("key")}).status, 2);
+}
+
 TEST_F(Lifecycle, AGuestThatIgnoresThePowerButtonIsForced) {
   start_detached("web", "fake.stubborn");
   const Outcome outcome = bulkhead({"stop", "web", "--timeout", "1"});

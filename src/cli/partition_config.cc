@@ -133,6 +133,24 @@ void set_sealing(PartitionConfig& config, const RunOptions& options) {
   }
 }
 
+void set_tpm(PartitionConfig& config, const RunOptions& options) {
+  if (options.tpm_counter && !options.tpm_state) {
+    throw UsageError("--tpm-counter needs --tpm-state: without one there is nothing to count");
+  }
+  if (!options.tpm && !options.tpm_state) return;
+  config.tpm.emplace();
+  if (!options.tpm_state) return;
+  if (!options.key_file) {
+    throw UsageError("--tpm-state needs --key-file: the state is sealed; make a key with " +
+                     std::string("bulkhead key create"));
+  }
+  config.tpm->state_file = *options.tpm_state;
+  config.tpm->counter_file = options.tpm_counter.value_or(*options.tpm_state + ".counter");
+  if (config.tpm->state_file == config.tpm->counter_file) {
+    throw UsageError("--tpm-counter and --tpm-state name one file; name two");
+  }
+}
+
 void check_name(const std::string& name) {
   if (is_valid_partition_name(name)) return;
   throw UsageError("'" + name +
@@ -177,6 +195,7 @@ PartitionConfig understand(const RunOptions& options) {
   if (options.name) check_name(config.name);
   set_memory(config, options);
   set_sealing(config, options);
+  set_tpm(config, options);
   if (options.cpus) config.cpus = parse_number<unsigned>("--cpus", *options.cpus, {1, kMaxCpus});
   if (options.on_reboot) {
     config.on_reboot =

@@ -45,6 +45,13 @@ struct SealRequest {
   bool operator==(const SealRequest&) const = default;
 };
 
+struct TpmRequest {
+  std::string state_file;    // empty: it ends with the partition
+  std::string counter_file;  // with a state file, always
+
+  bool operator==(const TpmRequest&) const = default;
+};
+
 struct PartitionConfig {
   std::string kernel;
   std::string initrd;  // empty: none
@@ -60,6 +67,7 @@ struct PartitionConfig {
   std::vector<DiskRequest> disks;
   std::vector<NetRequest> nets;
   std::optional<VsockSpec> vsock;
+  std::optional<TpmRequest> tpm;
   std::string command_line;
   std::vector<std::string> debug;
   unsigned watchdog_ms = 0;

@@ -205,6 +205,24 @@ TEST(Understand, MemoryThatGrowsAndIsSealed) {
             "--numa-node 'x' is not a number from 0 to 1023");
 }
 
+TEST(Understand, ATpmAndWhereItsStateLasts) {
+  RunOptions options = with_kernel();
+  EXPECT_FALSE(understand(options).tpm);
+  options.tpm = true;
+  EXPECT_EQ(understand(options).tpm, TpmRequest{});
+  options.tpm = false;
+  options.tpm_state = "tpm";
+  EXPECT_TRUE(message_of([&] { understand(options); }).starts_with("--tpm-state needs --key-file"));
+  options.key_file = "key";
+  EXPECT_EQ(understand(options).tpm, (TpmRequest{"tpm", "tpm.counter"}));
+  options.tpm_counter = "count";
+  EXPECT_EQ(understand(options).tpm, (TpmRequest{"tpm", "count"}));
+  options.tpm_counter = "tpm";
+  EXPECT_TRUE(message_of([&] { understand(options); }).ends_with("name one file; name two"));
+  options.tpm_state.reset();
+  EXPECT_TRUE(message_of([&] { understand(options); }).starts_with("--tpm-counter needs"));
+}
+
 TEST(MakeMac, IsStableLocalAndDistinct) {
   const MacAddress first = make_mac("web", 0);
   EXPECT_EQ(first, make_mac("web", 0));

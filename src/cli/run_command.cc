@@ -63,6 +63,20 @@ void open_seal_files(Launch& launch, const SealRequest& request) {
   }
 }
 
+void open_tpm(Launch& launch, const PartitionConfig& config) {
+  if (!config.tpm) return;
+  TpmSpec tpm{.program_fd = keep(launch, open_tpm_program())};
+  if (!config.tpm->state_file.empty()) {
+    tpm.state_fd = keep(launch, open_tpm_file("TPM state", config.tpm->state_file));
+    tpm.counter_fd = keep(launch, open_tpm_file("TPM counter", config.tpm->counter_file));
+    std::fprintf(stderr,
+                 "bulkhead: '%s' keeps the TPM's state from being rolled back: weaker than "
+                 "a hardware TPM's counter\n",
+                 config.tpm->counter_file.c_str());
+  }
+  launch.spec.tpm = tpm;
+}
+
 // Whose frames the partition takes.
 void choose_frames(LaunchSpec& spec, const PartitionConfig& config) {
   const bool pooled = config.backing == MemoryBacking::kCarved || config.numa_node >= 0;
@@ -109,6 +123,7 @@ Launch prepare(const PartitionConfig& config, RuntimeEntry entry) {
   open_boot_files(launch, config);
   open_disks(launch, config);
   open_seal_files(launch, config.seal);
+  open_tpm(launch, config);
   choose_frames(launch.spec, config);
   if (launch.spec.frames == FrameKeeper::kPrivate) {
     check_memory(config.memory_bytes, config.backing);

@@ -26,6 +26,8 @@ struct RunOptions {
   std::optional<std::string> resident;
   std::optional<std::string> key_file;
   std::optional<std::string> sealed_dir;
+  std::optional<std::string> tpm_state;
+  std::optional<std::string> tpm_counter;
   std::optional<std::string> on_reboot;
   std::optional<std::string> unpack;
   std::optional<std::string> watchdog_ms;
@@ -36,6 +38,7 @@ struct RunOptions {
   bool detach = false;
   bool lock_memory = false;
   bool seal_compress = false;
+  bool tpm = false;
   bool no_balloon = false;
   bool no_rng = false;
   bool verbose = false;

@@ -86,6 +86,12 @@ void visit_devices(Visitor& visitor, Spec& spec) {
     visitor.number("vsock.cid", spec.vsock->cid);
     visitor.text("vsock.socket_path", spec.vsock->socket_path, kMaxVsockPath);
   }
+  visitor.optional("tpm", spec.tpm);
+  if (spec.tpm) {
+    visitor.number("tpm.program_fd", spec.tpm->program_fd);
+    visitor.number("tpm.state_fd", spec.tpm->state_fd);
+    visitor.number("tpm.counter_fd", spec.tpm->counter_fd);
+  }
   visitor.flag("rng", spec.rng);
   visitor.flag("balloon", spec.balloon);
   visit_console(visitor, spec.console);
@@ -139,6 +145,14 @@ bool vsock_ok(const LaunchSpec& spec) {
                          spec.vsock->socket_path.starts_with('/'));
 }
 
+// State without a key or a counter would be open to whoever has the file.
+bool tpm_ok(const LaunchSpec& spec) {
+  if (!spec.tpm) return true;
+  const bool lasting = spec.tpm->state_fd >= 0;
+  return spec.tpm->program_fd >= 0 && lasting == (spec.tpm->counter_fd >= 0) &&
+         (!lasting || spec.seal.key_fd >= 0);
+}
+
 bool memory_ok(const LaunchSpec& spec) {
   return spec.memory_bytes >= kMinMemoryBytes && spec.memory_bytes <= kMaxMemoryBytes &&
          spec.memory_bytes % kMemoryUnit == 0;
@@ -177,6 +191,7 @@ bool validate(const LaunchSpec& spec, SpecError& error) {
       {disks_ok(spec), "a disk has no descriptor, or a number of queues out of range"},
       {nets_ok(spec), "a net has no descriptor, a group address, or an mtu out of range"},
       {vsock_ok(spec), "vsock has a reserved cid, or a path that is not absolute"},
+      {tpm_ok(spec), "tpm has no program, or a state without a counter or a key"},
       {std::all_of(spec.debug.begin(), spec.debug.end(), is_debug_knob), "unknown debug knob"},
   };
   for (const Rule& rule : rules) {
@@ -234,6 +249,9 @@ std::vector<int> descriptors(const LaunchSpec& spec) {
                        spec.seal.key_fd,    spec.seal.store_fd};
   for (const DiskSpec& disk : spec.disks) all.push_back(disk.fd);
   for (const NetSpec& net : spec.nets) all.push_back(net.fd);
+  if (spec.tpm) {
+    all.insert(all.end(), {spec.tpm->program_fd, spec.tpm->state_fd, spec.tpm->counter_fd});
+  }
   std::erase_if(all, [](int fd) { return fd < 0; });
   return all;
 }

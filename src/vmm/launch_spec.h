@@ -99,6 +99,15 @@ struct SealSpec {
   bool operator==(const SealSpec&) const = default;
 };
 
+// A TPM in a process of its own.
+struct TpmSpec {
+  int program_fd = -1;  // of bulkhead-vtpm
+  int state_fd = -1;    // regular file, its sealed state; -1: it ends with the partition
+  int counter_fd = -1;  // regular file that tells the newest state; with state_fd only
+
+  bool operator==(const TpmSpec&) const = default;
+};
+
 struct LaunchSpec {
   std::string name;
   std::string runtime_dir;  // absolute path of this partition's directory
@@ -124,6 +133,7 @@ struct LaunchSpec {
   std::vector<DiskSpec> disks;
   std::vector<NetSpec> nets;
   std::optional<VsockSpec> vsock;
+  std::optional<TpmSpec> tpm;  // its state is sealed with a key derived from seal.key_fd's
   bool rng = true;
   bool balloon = true;  // with free-page reporting
   ConsoleSpec console;

@@ -158,6 +158,7 @@ Result<void> Monitor::open() {
   control_events_ = TRY(ControlEvents::create(*loop_, *this));
   signals_ = TRY(Signals::create(*control_loop_, *this));
   TRY(kvm::install_kick_signal());
+  tpm_ = TRY(TpmProcess::create(spec_));
   kvm_ = std::make_unique<kvm::System>(TRY(kvm::System::open()));
   frames_ = TRY(open_frames(spec_));
   console_ = TRY(ConsoleHub::create(*loop_, spec_.console, [this] { request_stop(); }));
@@ -181,7 +182,12 @@ Result<Outcome> Monitor::run() {
 }
 
 Result<Outcome> Monitor::run_once() {
-  partition_ = TRY(Partition::create(spec_, {*kvm_, *loop_, *console_, *frames_}));
+  if (tpm_ != nullptr) TRY(tpm_->restart());
+  partition_ = TRY(Partition::create(spec_, {.kvm = *kvm_,
+                                             .loop = *loop_,
+                                             .console = *console_,
+                                             .frames = *frames_,
+                                             .tpm = tpm_ != nullptr ? &tpm_->tpm() : nullptr}));
   partition_->run();
   announce_ready();
   Result<void> looped = loop_->run();

@@ -12,6 +12,7 @@
 #include "vmm/launch_spec.h"
 #include "vmm/outcome.h"
 #include "vmm/partition.h"
+#include "vmm/tpm_process.h"
 
 namespace bulkhead {
 
@@ -61,6 +62,7 @@ class Monitor final : public ControlHandler {
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<Signals> signals_;
   std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<TpmProcess> tpm_;       // null: the partition has none
   std::unique_ptr<Partition> partition_;  // the current incarnation
   std::optional<VcpuPause> pause_;        // of a control client
 

@@ -80,6 +80,10 @@ Result<void> Partition::set_up_vm() {
 Result<void> Partition::set_up_devices() {
   chipset_ = TRY(
       Chipset::create({.ports = ports_, .irqs = *irqs_, .console = host_.console, .power = *this}));
+  if (host_.tpm != nullptr) {
+    tpm_ = TRY(TpmCrb::create(*host_.tpm));
+    TRY(mmio_.add({tpm_crb::kBase.value(), tpm_crb::kBytes}, *tpm_));
+  }
   pci_ = TRY(PciDevices::create(spec_, {.memory = *memory_,
                                         .loop = host_.loop,
                                         .irqs = *irqs_,
@@ -116,6 +120,7 @@ Result<void> Partition::set_up_processors() {
                             .cpu_count = spec_.cpus,
                             .pci_window64 = boot::pci_window64(memory_->layout())};
   if (spec_.initrd_fd >= 0) request.initrd_fd = spec_.initrd_fd;
+  if (host_.tpm != nullptr) request.event_log.emplace();  // nothing was measured
   const boot::Entry entry = TRY(boot::load(*memory_, request));
 
   const kvm::CpuidTable supported = TRY(host_.kvm.supported_cpuid());

@@ -9,6 +9,7 @@
 #include "base/event_loop.h"
 #include "devices/bus.h"
 #include "devices/power_events.h"
+#include "devices/tpm_crb.h"
 #include "kvm/system.h"
 #include "kvm/vm.h"
 #include "mem/frame_source.h"
@@ -37,6 +38,7 @@ class Partition final : public OutcomeSink, private PowerEvents {
     EventLoop& loop;
     ConsoleHub& console;
     FrameSource& frames;
+    Tpm* tpm = nullptr;  // started; null: the partition has none
   };
 
   // Everything but running processors: memory, devices, loaded kernel.
@@ -100,6 +102,7 @@ class Partition final : public OutcomeSink, private PowerEvents {
   Bus ports_{std::uint64_t{1} << 16};
   Bus mmio_{std::uint64_t{1} << 52};
   std::unique_ptr<Chipset> chipset_;
+  std::unique_ptr<TpmCrb> tpm_;
   std::unique_ptr<PciDevices> pci_;
   std::optional<ExitDispatcher> dispatcher_;
   std::unique_ptr<VcpuGroup> vcpus_;

@@ -6,6 +6,7 @@ DefinitionBlock ("", "DSDT", 2, "BULKHD", "PARTITIO", 1)
     External (\P64B, IntObj)  // 64-bit PCI window: first byte,
     External (\P64E, IntObj)  // last byte,
     External (\P64L, IntObj)  // length
+    External (\TPMP, IntObj)  // whether there is a TPM
 
     Name (\_S5, Package () { 5, 5, 0, 0 })  // SLP_TYP of "soft off"
 
@@ -72,6 +73,24 @@ DefinitionBlock ("", "DSDT", 2, "BULKHD", "PARTITIO", 1)
             {
                 IO (Decode16, 0x03F8, 0x03F8, 1, 8)
                 IRQNoFlags () { 4 }
+            })
+        }
+
+        Device (TPM0)
+        {
+            Name (_HID, "MSFT0101")
+            Name (_STR, Unicode ("TPM 2.0"))
+            Method (_STA)
+            {
+                If (TPMP)
+                {
+                    Return (0x0F)
+                }
+                Return (0)
+            }
+            Name (_CRS, ResourceTemplate ()
+            {
+                Memory32Fixed (ReadWrite, 0xFED40000, 0x00005000)
             })
         }
 

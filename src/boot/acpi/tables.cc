@@ -6,6 +6,7 @@
 #include "boot/acpi/table.h"
 #include "devices/acpi_pm.h"
 #include "devices/rtc.h"
+#include "devices/tpm_crb.h"
 
 namespace bulkhead::boot::acpi {
 namespace {
@@ -143,7 +144,7 @@ std::vector<std::byte> make_mcfg() {
 }
 
 // What dsdt.asl declares as External: Name (P64B, 0x…) and so on.
-std::vector<std::byte> make_ssdt(const PciWindow& window) {
+std::vector<std::byte> make_ssdt(const PciWindow& window, bool tpm) {
   constexpr std::uint8_t kNameOp = 0x08;  // ACPI 6.5 §20.2
   constexpr std::uint8_t kQWordPrefix = 0x0e;
   TableBuilder ssdt({.signature = "SSDT", .revision = 2});
@@ -153,7 +154,20 @@ std::vector<std::byte> make_ssdt(const PciWindow& window) {
   add_name("P64B", window.base.value());
   add_name("P64E", window.base.value() + window.size_bytes - 1);
   add_name("P64L", window.size_bytes);
+  add_name("TPMP", tpm ? 1 : 0);
   return std::move(ssdt).finish();
+}
+
+// TCG ACPI Specification 1.4, "TPM2 Table". The log's area lies in memory that nobody else uses.
+std::vector<std::byte> make_tpm2() {
+  constexpr std::uint16_t kClientPlatform = 0;
+  constexpr std::uint32_t kCommandResponseBuffer = 7;
+  constexpr std::size_t kStartMethodParameters = 12;
+  TableBuilder tpm2({.signature = "TPM2", .revision = 4});
+  tpm2.add(kClientPlatform).add(std::uint16_t{0}).add(tpm_crb::kControlArea.value());
+  tpm2.add(kCommandResponseBuffer).add_zeros(kStartMethodParameters);
+  tpm2.add(static_cast<std::uint32_t>(kEventLogCapacity)).add(kEventLogBase.value());
+  return std::move(tpm2).finish();
 }
 
 }  // namespace
@@ -167,7 +181,8 @@ std::vector<std::byte> make_tables(Gpa base, const Config& config) {
   list(make_fadt(facs, dsdt));
   list(make_madt(config.cpu_count));
   list(make_mcfg());
-  list(make_ssdt(config.pci_window64));
+  list(make_ssdt(config.pci_window64, config.tpm));
+  if (config.tpm) list(make_tpm2());
   for (const auto& table : config.extra_tables) list(table);
   const Gpa xsdt_at = area.place(std::move(xsdt).finish());
   return std::move(area).finish(xsdt_at);

@@ -16,7 +16,8 @@ namespace bulkhead::boot::acpi {
 struct Config {
   std::uint32_t cpu_count = 1;  // APIC IDs are 0 to cpu_count - 1
   PciWindow pci_window64;
-  // Further finished tables to list in the XSDT, for devices that bring one (TPM2, SSDTs).
+  bool tpm = false;
+  // Further finished tables to list in the XSDT, for devices that bring one (SSDTs).
   std::span<const std::vector<std::byte>> extra_tables = {};
 };
 

@@ -63,6 +63,8 @@ class Tables {
 };
 
 constexpr Config kConfig{.cpu_count = 4, .pci_window64 = {Gpa{8 * kGiB}, 64 * kGiB}};
+constexpr Config kTpmConfig{
+    .cpu_count = 4, .pci_window64 = {Gpa{8 * kGiB}, 64 * kGiB}, .tpm = true};
 
 TEST(AcpiTables, AreAllReachableAndSumToZero) {
   const Tables tables(kConfig);
@@ -155,14 +157,35 @@ TEST(AcpiTables, TheDsdtOffersSoftOff) {
   EXPECT_EQ(dsdt[at + 8], acpi_pm::kSleepTypeS5);
 }
 
+TEST(AcpiTables, TheTpmIsThereWhenItIsThere) {
+  const auto present = [](const Tables& tables) {
+    const std::string ssdt = Tables::text(tables["SSDT"]);
+    const std::size_t at = ssdt.find("\x08TPMP\x0e");
+    EXPECT_NE(at, std::string::npos);
+    return get_le<std::uint64_t>(tables["SSDT"], at + 6);
+  };
+  const Tables without(kConfig);
+  EXPECT_EQ(without.all().count("TPM2"), 0U);
+  EXPECT_EQ(present(without), 0U);
+  const Tables tables(kTpmConfig);
+  EXPECT_EQ(present(tables), 1U);
+  const Bytes& tpm2 = tables["TPM2"];
+  ASSERT_EQ(tpm2.size(), 76U);
+  EXPECT_EQ(get_le<std::uint8_t>(tpm2, 8), 4);  // revision
+  EXPECT_EQ(get_le<std::uint64_t>(tpm2, 40), 0xfed40040U);
+  EXPECT_EQ(get_le<std::uint32_t>(tpm2, 48), 7U);
+  EXPECT_EQ(get_le<std::uint32_t>(tpm2, 64), 0x10000U);
+  EXPECT_EQ(get_le<std::uint64_t>(tpm2, 68), 0xf0000U);
+}
+
 TEST(AcpiTables, ListFurtherTables) {
-  TableBuilder builder({.signature = "TPM2", .revision = 4});
+  TableBuilder builder({.signature = "SSD2", .revision = 4});
   builder.add(std::uint64_t{0x1234});
   const std::vector<Bytes> extra{std::move(builder).finish()};
   Config config = kConfig;
   config.extra_tables = extra;
   const Tables tables(config);
-  EXPECT_EQ(get_le<std::uint64_t>(tables["TPM2"], 36), 0x1234U);
+  EXPECT_EQ(get_le<std::uint64_t>(tables["SSD2"], 36), 0x1234U);
 }
 
 TEST(AcpiTables, FitBelowOneMiB) {
@@ -178,7 +201,7 @@ TEST(AcpiTables, FitBelowOneMiB) {
 // The compiler's own disassembler is the independent reader of what we built.
 TEST(AcpiTables, AreReadableByTheAcpiCompiler) {
   if (std::system("command -v iasl >/dev/null") != 0) GTEST_SKIP() << "no iasl";
-  const Tables tables(kConfig);
+  const Tables tables(kTpmConfig);
   for (const auto& [signature, bytes] : tables.all()) {
     const std::string base = ::testing::TempDir() + "acpi-" + signature;
     std::ofstream(base + ".dat", std::ios::binary)

@@ -13,7 +13,8 @@ _bulkhead_words() {
 _bulkhead_run() {
   local word=$1 previous=$2
   case $previous in
-    --kernel | --initrd | --disk | --config | --vsock | --key-file | --sealed-dir)
+    --kernel | --initrd | --disk | --config | --vsock | --key-file | --sealed-dir | --tpm-state | \
+      --tpm-counter)
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       ;;
@@ -27,6 +28,7 @@ _bulkhead_run() {
     *) _bulkhead_words "--kernel --initrd --disk --memory --cpus --net \
       --vsock --cmdline --cmdline-raw --name --detach --backing \
       --max-memory --frames --numa-node --resident --key-file --sealed-dir --seal-compress \
+      --tpm --tpm-state --tpm-counter \
       --lock-memory --on-reboot --unpack --no-balloon --no-rng --watchdog-ms \
       --verbose --debug \
       --config --help" "$word" ;;

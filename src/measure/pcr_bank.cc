@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/pcr_bank.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bulkhead {
+namespace {
+
+Error no_such_pcr() {
+  return Error{Errc::kOutOfRange, 0, "there is no PCR of that number"};
+}
+
+template <std::size_t... kIndex>
+std::array<Digest, kPcrCount> zeros(HashAlgorithm algorithm, std::index_sequence<kIndex...>) {
+  return {((void)kIndex, Digest(algorithm))...};
+}
+
+}  // namespace
+
+Result<Pcr> to_pcr(std::uint32_t number) {
+  if (number >= kPcrCount) return no_such_pcr();
+  return static_cast<Pcr>(number);
+}
+
+TpmAlgId to_tpm(HashAlgorithm algorithm) {
+  constexpr TpmAlgId kIds[] = {TpmAlgId::kSha1, TpmAlgId::kSha256, TpmAlgId::kSha384,
+                               TpmAlgId::kSha512};
+  return kIds[static_cast<std::size_t>(algorithm)];
+}
+
+std::optional<HashAlgorithm> from_tpm(TpmAlgId id) {
+  switch (id) {
+    case TpmAlgId::kSha1:
+      return HashAlgorithm::kSha1;
+    case TpmAlgId::kSha256:
+      return HashAlgorithm::kSha256;
+    case TpmAlgId::kSha384:
+      return HashAlgorithm::kSha384;
+    case TpmAlgId::kSha512:
+      return HashAlgorithm::kSha512;
+  }
+  return std::nullopt;
+}
+
+// PC Client Platform TPM Profile, table of PCR initial values: the PCRs of a dynamic launch, which
+// has not happened, are all ones; the rest are zero, but PCR 0 tells the locality.
+PcrBank::PcrBank(HashAlgorithm algorithm, StartupLocality locality)
+    : algorithm_(algorithm), values_(zeros(algorithm, std::make_index_sequence<kPcrCount>())) {
+  constexpr unsigned kFirstDynamic = 17;
+  constexpr unsigned kLastDynamic = 22;
+  for (unsigned i = kFirstDynamic; i <= kLastDynamic; ++i) {
+    std::ranges::fill(values_[i].bytes(), std::byte{0xff});
+  }
+  values_[0].bytes().back() = static_cast<std::byte>(locality);
+}
+
+Result<void> PcrBank::extend(Pcr pcr, const Digest& digest) {
+  if (index_of(pcr) >= kPcrCount) return no_such_pcr();
+  if (digest.algorithm() != algorithm_) {
+    return Error{Errc::kInvalidArgument, 0, "the digest is of another bank's algorithm"};
+  }
+  Digest& value = values_[index_of(pcr)];
+  value = TRY(Hash::of(algorithm_, {std::as_const(value).bytes(), digest.bytes()}));
+  return {};
+}
+
+Result<Digest> PcrBank::value(Pcr pcr) const {
+  if (index_of(pcr) >= kPcrCount) return no_such_pcr();
+  return values_[index_of(pcr)];
+}
+
+}  // namespace bulkhead
