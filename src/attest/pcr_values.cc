@@ -7,10 +7,10 @@ namespace {
 // "0,4,8-10" for the bits of a selection.
 std::string ranges(std::uint32_t pcrs) {
   std::string text;
-  for (unsigned first = 0; first < kSelectablePcrs; ++first) {
+  for (unsigned first = 0; first < kPcrCount; ++first) {
     if ((pcrs >> first & 1) == 0) continue;
     unsigned last = first;
-    while (last + 1 < kSelectablePcrs && (pcrs >> (last + 1) & 1) != 0) ++last;
+    while (last + 1 < kPcrCount && (pcrs >> (last + 1) & 1) != 0) ++last;
     if (!text.empty()) text += ',';
     text += std::to_string(first);
     if (last > first) text += (last == first + 1 ? ',' : '-') + std::to_string(last);
@@ -24,7 +24,7 @@ template <class Visit>
 Result<void> for_each_selected(const PcrSelections& selections, const PcrValues& values,
                                Visit visit) {
   for (const PcrSelection& selection : selections) {
-    for (unsigned index = 0; index < kSelectablePcrs; ++index) {
+    for (unsigned index = 0; index < kPcrCount; ++index) {
       if (!selection.has(index)) continue;
       const PcrId pcr{selection.bank, index};
       const Bytes* value = values.find(pcr);
@@ -52,7 +52,7 @@ std::string to_string(const PcrSelections& selections) {
 }
 
 Result<void> PcrValues::set(PcrId pcr, std::span<const std::byte> value) {
-  if (pcr.index >= kSelectablePcrs) return Error{Errc::kOutOfRange, 0, "there is no such PCR"};
+  if (pcr.index >= kPcrCount) return Error{Errc::kOutOfRange, 0, "there is no such PCR"};
   if (value.empty() || value.size() != tpm_digest_bytes(pcr.bank)) {
     return Error{Errc::kMalformed, 0, "a PCR's value has another size than its bank's"};
   }

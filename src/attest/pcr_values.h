@@ -6,11 +6,9 @@
 #include <string>
 
 #include "attest/tpm_types.h"
+#include "measure/pcr_bank.h"
 
 namespace bulkhead {
-
-// PC Client platforms have PCRs 0 to 23 in every bank (PTP, 4.6).
-inline constexpr unsigned kSelectablePcrs = 24;
 
 // A platform configuration register of one bank.
 struct PcrId {
@@ -27,7 +25,7 @@ struct PcrSelection {
   TpmAlg bank = TpmAlg::kSha256;
   std::uint32_t pcrs = 0;
 
-  bool has(unsigned index) const { return index < kSelectablePcrs && (pcrs >> index & 1) != 0; }
+  bool has(unsigned index) const { return index < kPcrCount && (pcrs >> index & 1) != 0; }
   bool operator==(const PcrSelection&) const = default;
 };
 

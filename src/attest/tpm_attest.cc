@@ -10,7 +10,7 @@ namespace {
 // its digest; a TPM2B_DIGEST a digest. SHA-512's is the longest.
 constexpr std::size_t kMaxTaggedDigestBytes = 2 + kMaxDigestBytes;
 constexpr std::uint32_t kMaxBanks = 16;  // HASH_COUNT: no TPM has more hash functions
-constexpr std::size_t kSelectBytes = kSelectablePcrs / 8;
+constexpr std::size_t kSelectBytes = kPcrCount / 8;
 
 Error malformed(const char* what) {
   return Error{Errc::kMalformed, 0, what};

@@ -32,20 +32,20 @@ class EventLog::Parser {
  private:
   // TPMT_HA's algorithm and its length, as the header declares them.
   struct Algorithm {
-    TpmAlgId id{};
+    TpmAlg id{};
     std::size_t size_bytes = 0;
   };
 
   Result<LogEvent> sha1_event();
   Result<LogEvent> agile_event();
-  Result<void> digest(std::vector<TpmAlgId>& seen, DigestSet& digests);
+  Result<void> digest(std::vector<TpmAlg>& seen, DigestSet& digests);
   Result<std::vector<std::byte>> data();
 
   Result<void> header(const LogEvent& event);
   Result<void> header_version(ByteReader& fields);
   Result<void> header_algorithms(ByteReader& fields);
   Result<Algorithm> header_algorithm(ByteReader& fields);
-  const Algorithm* find(TpmAlgId id) const;
+  const Algorithm* find(TpmAlg id) const;
 
   ByteReader reader_;
   std::vector<Algorithm> declared_;
@@ -87,14 +87,14 @@ Result<LogEvent> EventLog::Parser::agile_event() {
   if (count == 0 || count > declared_.size()) {
     return malformed("an event has no digests, or more than the log has algorithms");
   }
-  std::vector<TpmAlgId> seen;
+  std::vector<TpmAlg> seen;
   for (std::uint32_t i = 0; i < count; ++i) TRY(digest(seen, event.digests));
   event.data = TRY(data());
   return event;
 }
 
-Result<void> EventLog::Parser::digest(std::vector<TpmAlgId>& seen, DigestSet& digests) {
-  const auto id = static_cast<TpmAlgId>(TRY(reader_.read<std::uint16_t>()));
+Result<void> EventLog::Parser::digest(std::vector<TpmAlg>& seen, DigestSet& digests) {
+  const auto id = static_cast<TpmAlg>(TRY(reader_.read<std::uint16_t>()));
   const Algorithm* algorithm = find(id);
   if (algorithm == nullptr) {
     return malformed("a digest is of an algorithm that the log's header does not name");
@@ -152,7 +152,7 @@ Result<void> EventLog::Parser::header_algorithms(ByteReader& fields) {
 }
 
 Result<EventLog::Parser::Algorithm> EventLog::Parser::header_algorithm(ByteReader& fields) {
-  const auto id = static_cast<TpmAlgId>(TRY(fields.read<std::uint16_t>()));
+  const auto id = static_cast<TpmAlg>(TRY(fields.read<std::uint16_t>()));
   const auto size = TRY(fields.read<std::uint16_t>());
   const auto known = from_tpm(id);
   if (size == 0 || size > kMaxDigestBytes || (known && size != digest_bytes(*known))) {
@@ -162,7 +162,7 @@ Result<EventLog::Parser::Algorithm> EventLog::Parser::header_algorithm(ByteReade
   return Algorithm{id, size};
 }
 
-const EventLog::Parser::Algorithm* EventLog::Parser::find(TpmAlgId id) const {
+const EventLog::Parser::Algorithm* EventLog::Parser::find(TpmAlg id) const {
   const auto found = std::ranges::find(declared_, id, &Algorithm::id);
   return found == declared_.end() ? nullptr : &*found;
 }

@@ -9,7 +9,6 @@
 namespace bulkhead {
 namespace {
 
-constexpr std::string_view kLevels[] = {"memfd", "hugetlb", "carved", "gmem", "snp", "tdx"};
 constexpr std::string_view kDiskKinds[] = {"plain", "sealed"};
 constexpr std::string_view kDigestName = "sha256:";
 
@@ -134,20 +133,16 @@ Result<MeasuredDisk> take_disk(LineReader& lines, std::size_t number) {
 Result<Sha256Digest> digest_of(std::string_view text) {
   Sha256Digest digest;
   if (!text.starts_with(kDigestName)) return malformed();
-  text.remove_prefix(kDigestName.size());
-  if (text.size() != 2 * digest.size()) return malformed();
-  for (std::byte& byte : digest) {
-    std::uint8_t value = 0;
-    const auto [end, failure] = std::from_chars(text.begin(), text.begin() + 2, value, 16);
-    if (failure != std::errc() || end != text.begin() + 2) return malformed();
-    byte = std::byte{value};
-    text.remove_prefix(2);
-  }
+  const auto bytes = decode_hex(text.substr(kDigestName.size()));
+  if (!bytes || bytes->size() != digest.size()) return malformed();
+  std::ranges::copy(*bytes, digest.begin());
   return digest;
 }
 
 Result<void> take_machine(LineReader& lines, MeasuredConfig& config) {
-  config.isolation = static_cast<MeasuredIsolation>(TRY(lines.choice("isolation", kLevels)));
+  const auto isolation = isolation_named(TRY(lines.take("isolation")));
+  if (!isolation) return malformed();
+  config.isolation = *isolation;
   config.debug = TRY(lines.flag("debug"));
   config.cpus = TRY(lines.small_number("cpus"));
   config.memory_bytes = TRY(lines.number("memory_bytes"));
@@ -180,10 +175,6 @@ Result<Value> only_form(Value value, std::string_view text) {
 
 }  // namespace
 
-const char* to_string(MeasuredIsolation level) {
-  return kLevels[static_cast<std::size_t>(level)].data();
-}
-
 Result<std::string> to_text(const MonitorIdentity& identity) {
   if (!are_program_names(identity.programs) || !is_measurable(identity.version)) {
     return not_expressible();
@@ -198,7 +189,8 @@ Result<std::string> to_text(const MonitorIdentity& identity) {
 
 Result<std::string> to_text(const MeasuredConfig& config) {
   constexpr unsigned kMax = std::numeric_limits<std::uint16_t>::max();
-  if (config.disks.size() > kMaxMeasuredItems || config.cpus > kMax || config.nets > kMax ||
+  if (config.isolation == Isolation::kNone || config.disks.size() > kMaxMeasuredItems ||
+      config.cpus > kMax || config.nets > kMax ||
       !std::ranges::all_of(config.disks, is_measurable, &MeasuredDisk::identity)) {
     return not_expressible();
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/isolation.h"
 #include "base/result.h"
 #include "crypto/digest.h"
 
@@ -17,10 +18,6 @@ namespace bulkhead {
 inline constexpr std::size_t kMaxMeasuredText = 8 * 1024;
 inline constexpr std::size_t kMaxMeasuredString = 128;  // printable ASCII
 inline constexpr std::size_t kMaxMeasuredItems = 16;
-
-// From weak to strong, as in docs/threat-model.md.
-enum class MeasuredIsolation : std::uint8_t { kMemfd, kHugetlb, kCarved, kGmem, kSnp, kTdx };
-const char* to_string(MeasuredIsolation level);
 
 // A file of ours that runs for the partition, by its content.
 struct MeasuredProgram {
@@ -54,7 +51,7 @@ struct MeasuredDisk {
 // What the monitor was told to build around the kernel. Names, paths and addresses that the
 // operator chooses freely, and that change nothing about what is isolated, are left out.
 struct MeasuredConfig {
-  MeasuredIsolation isolation = MeasuredIsolation::kMemfd;
+  Isolation isolation = Isolation::kMemfd;  // kNone cannot be measured
   bool debug = false;  // a knob is on that lets the host look into the partition
   unsigned cpus = 1;
   std::uint64_t memory_bytes = 0;

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "seal/temp_dir_for_test.h"
 #include "measure/measured_facts_for_test.h"
+#include "seal/temp_dir_for_test.h"
 
 namespace bulkhead {
 namespace {

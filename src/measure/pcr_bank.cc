@@ -23,26 +23,6 @@ Result<Pcr> to_pcr(std::uint32_t number) {
   return static_cast<Pcr>(number);
 }
 
-TpmAlgId to_tpm(HashAlgorithm algorithm) {
-  constexpr TpmAlgId kIds[] = {TpmAlgId::kSha1, TpmAlgId::kSha256, TpmAlgId::kSha384,
-                               TpmAlgId::kSha512};
-  return kIds[static_cast<std::size_t>(algorithm)];
-}
-
-std::optional<HashAlgorithm> from_tpm(TpmAlgId id) {
-  switch (id) {
-    case TpmAlgId::kSha1:
-      return HashAlgorithm::kSha1;
-    case TpmAlgId::kSha256:
-      return HashAlgorithm::kSha256;
-    case TpmAlgId::kSha384:
-      return HashAlgorithm::kSha384;
-    case TpmAlgId::kSha512:
-      return HashAlgorithm::kSha512;
-  }
-  return std::nullopt;
-}
-
 // PC Client Platform TPM Profile, table of PCR initial values: the PCRs of a dynamic launch, which
 // has not happened, are all ones; the rest are zero, but PCR 0 tells the locality.
 PcrBank::PcrBank(HashAlgorithm algorithm, StartupLocality locality)

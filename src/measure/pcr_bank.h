@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "crypto/hash.h"
+#include "measure/tpm_alg.h"
 
 namespace bulkhead {
 
@@ -21,17 +21,6 @@ constexpr unsigned index_of(Pcr pcr) {
   return static_cast<unsigned>(pcr);
 }
 Result<Pcr> to_pcr(std::uint32_t number);
-
-// TPM_ALG_ID of TPM 2.0 Part 2 §6.3: the wire's name of a hash.
-enum class TpmAlgId : std::uint16_t {
-  kSha1 = 0x0004,
-  kSha256 = 0x000b,
-  kSha384 = 0x000c,
-  kSha512 = 0x000d,
-};
-TpmAlgId to_tpm(HashAlgorithm algorithm);
-// Nothing for a hash that we do not compute.
-std::optional<HashAlgorithm> from_tpm(TpmAlgId id);
 
 // The banks of a partition's TPM, in the order in which its log has their digests. Each has to be
 // extended with everything: one that is not would be the guest's to fill.

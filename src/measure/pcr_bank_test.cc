@@ -86,12 +86,12 @@ TEST(PcrBank, RefusesWhatIsNotItsOwn) {
   EXPECT_FALSE(to_pcr(256));  // would be PCR 0 if it were cut to a byte
 }
 
-TEST(TpmAlgId, NamesWhatWeCompute) {
+TEST(TpmAlg, NamesWhatWeCompute) {
   for (const HashAlgorithm algorithm : {kSha1, kSha256, kSha384, kSha512}) {
     EXPECT_EQ(from_tpm(to_tpm(algorithm)), algorithm);
   }
   EXPECT_EQ(static_cast<unsigned>(to_tpm(kSha256)), 0x0bu);
-  EXPECT_FALSE(from_tpm(static_cast<TpmAlgId>(0x0012)));  // SM3-256
+  EXPECT_FALSE(from_tpm(static_cast<TpmAlg>(0x0012)));  // SM3-256
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ PcrId pcr_of(TpmAlg bank, const toml::key& key) {
   unsigned index = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   const bool whole = error == std::errc() && end == text.data() + text.size();
-  if (!whole || index >= kSelectablePcrs || std::to_string(index) != text) {
+  if (!whole || index >= kPcrCount || std::to_string(index) != text) {
     fail(key.source(), quoted(text) + " is not a PCR: 0 to 23");
   }
   return {bank, index};
