@@ -8,9 +8,9 @@
 #include <string>
 #include <string_view>
 
-#include "attest/pcr_values.h"
 #include "base/isolation.h"
 #include "crypto/digest.h"
+#include "measure/pcr_values.h"
 
 namespace bulkhead {
 

@@ -3,7 +3,7 @@
 
 #include "attest/tpm_attest.h"
 #include "attest/tpm_signature.h"
-#include "attest/tpm_writer.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 
@@ -15,13 +15,7 @@ inline Bytes encode(const TpmQuote& quote) {
   writer.sized(quote.qualified_signer).sized(quote.extra_data);
   writer.u64(quote.clock.clock_ms).u32(quote.clock.reset_count).u32(quote.clock.restart_count);
   writer.u8(quote.clock.safe ? 1 : 0).u64(quote.firmware_version);
-  writer.u32(static_cast<std::uint32_t>(quote.selections.size()));
-  for (const PcrSelection& selection : quote.selections) {
-    writer.algorithm(selection.bank).u8(3);
-    for (unsigned shift : {0U, 8U, 16U}) {
-      writer.u8(static_cast<std::uint8_t>(selection.pcrs >> shift & 0xff));
-    }
-  }
+  write_pcr_selections(writer, quote.selections);
   return writer.sized(quote.pcr_digest).take();
 }
 

@@ -39,7 +39,7 @@ class FakeKey {
     return sign_as({object_.scheme, object_.scheme_hash}, attest);
   }
   TpmSignature sign_as(QuoteAlgorithm algorithm, std::span<const std::byte> attest) const {
-    auto made = signer_.sign(scheme(algorithm.scheme), *hash_algorithm(algorithm.hash), attest);
+    auto made = signer_.sign(scheme(algorithm.scheme), *strong_hash(algorithm.hash), attest);
     return {algorithm.scheme, algorithm.hash, std::move(made.first), std::move(made.second)};
   }
 
@@ -74,7 +74,7 @@ struct QuoteCase {
     quote.clock = {.clock_ms = 123456, .reset_count = 7, .restart_count = 1, .safe = true};
     quote.firmware_version = 0x2019102300163636;
     quote.selections = {{bank, 1U << 0 | 1U << 4 | 1U << 8}};
-    quote.pcr_digest = pcr_digest(*hash_algorithm(key.scheme_hash), quote.selections, pcrs).value();
+    quote.pcr_digest = pcr_digest(*strong_hash(key.scheme_hash), quote.selections, pcrs).value();
   }
 
   // Signs what the quote now is.

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "attest/tpm_signature.h"
-#include "attest/tpm_writer.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 namespace {
@@ -184,7 +184,7 @@ void QuoteJudge::judge_selection(const TpmQuote& quote) {
 
 // TPM 2.0 Part 3, 18.4: the digest is made with the hash function of the signature.
 void QuoteJudge::judge_digest(const TpmQuote& quote) {
-  const auto hash = signature_ ? hash_algorithm(signature_->hash) : std::nullopt;
+  const auto hash = signature_ ? strong_hash(signature_->hash) : std::nullopt;
   if (!hash) {
     report_.not_reached(Check::kPcrDigest);
     return;

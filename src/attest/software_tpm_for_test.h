@@ -15,8 +15,8 @@
 
 #include "attest/tpm_attest.h"
 #include "attest/tpm_public.h"
-#include "attest/tpm_writer.h"
 #include "base/fd.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 

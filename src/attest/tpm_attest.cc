@@ -9,8 +9,6 @@ namespace {
 // TPM 2.0 Part 2: a TPM2B_NAME and a TPM2B_DATA hold a TPMT_HA at most, which is an algorithm and
 // its digest; a TPM2B_DIGEST a digest. SHA-512's is the longest.
 constexpr std::size_t kMaxTaggedDigestBytes = 2 + kMaxDigestBytes;
-constexpr std::uint32_t kMaxBanks = 16;  // HASH_COUNT: no TPM has more hash functions
-constexpr std::size_t kSelectBytes = kPcrCount / 8;
 
 Error malformed(const char* what) {
   return Error{Errc::kMalformed, 0, what};
@@ -34,34 +32,6 @@ Result<TpmClockInfo> read_clock(ByteReader& reader) {
   return clock;
 }
 
-// PTP 4.6: a selection has 24 bits on PC Client platforms, the fewest and the most that there are.
-Result<PcrSelection> read_selection(ByteReader& reader) {
-  PcrSelection selection;
-  selection.bank = TRY(read_algorithm(reader));
-  if (tpm_digest_bytes(selection.bank) == 0) return malformed("a PCR bank of an unknown hash");
-  if (TRY(reader.read_be<std::uint8_t>()) != kSelectBytes) {
-    return malformed("a PCR selection is not of 24 PCRs");
-  }
-  for (unsigned byte = 0; byte < kSelectBytes; ++byte) {
-    selection.pcrs |= std::uint32_t{TRY(reader.read_be<std::uint8_t>())} << (8 * byte);
-  }
-  return selection;
-}
-
-Result<PcrSelections> read_selections(ByteReader& reader) {
-  const auto count = TRY(reader.read_be<std::uint32_t>());
-  if (count > kMaxBanks) return malformed("too many PCR selections");
-  PcrSelections selections;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const PcrSelection selection = TRY(read_selection(reader));
-    const bool twice =
-        std::ranges::find(selections, selection.bank, &PcrSelection::bank) != selections.end();
-    if (twice) return malformed("a PCR bank is selected twice");
-    selections.push_back(selection);
-  }
-  return selections;
-}
-
 }  // namespace
 
 Result<TpmAttestKind> parse_attest_kind(std::span<const std::byte> bytes) {
@@ -77,7 +47,7 @@ Result<TpmQuote> parse_tpm_quote(std::span<const std::byte> bytes) {
   quote.extra_data = copy_of(TRY(read_2b(reader, kMaxTaggedDigestBytes)));
   quote.clock = TRY(read_clock(reader));
   quote.firmware_version = TRY(reader.read_be<std::uint64_t>());
-  quote.selections = TRY(read_selections(reader));
+  quote.selections = TRY(read_pcr_selections(reader));
   quote.pcr_digest = copy_of(TRY(read_2b(reader, kMaxDigestBytes)));
   TRY(expect_end(reader));
   return quote;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "attest/pcr_values.h"
+#include "measure/pcr_values.h"
 
 namespace bulkhead {
 

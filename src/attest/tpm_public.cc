@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attest/tpm_public.h"
 
-#include "attest/tpm_writer.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 namespace {
@@ -76,7 +76,7 @@ void write_key(TpmWriter& writer, const TpmEccKey& key) {
 // The algorithm's number, and the digest of both.
 Result<Bytes> tagged_digest(TpmAlg algorithm, std::span<const std::byte> first,
                             std::span<const std::byte> second) {
-  const auto hash = hash_algorithm(algorithm);
+  const auto hash = strong_hash(algorithm);
   if (!hash) return unsupported("names are of SHA-256 or SHA-384");
   const Digest digest = TRY(Hash::of(*hash, {first, second}));
   return TpmWriter().algorithm(algorithm).raw(digest.bytes()).take();
@@ -99,7 +99,7 @@ Result<TpmPublic> parse_tpmt_public(std::span<const std::byte> bytes) {
     return unsupported("a key that is neither RSA nor ECC");
   if (type == TpmAlg::kEcc) object.key = TpmEccKey{};
   object.name_algorithm = TRY(read_algorithm(reader));
-  if (!hash_algorithm(object.name_algorithm)) return unsupported("names are of SHA-256 or SHA-384");
+  if (!strong_hash(object.name_algorithm)) return unsupported("names are of SHA-256 or SHA-384");
   object.attributes = TRY(reader.read_be<std::uint32_t>());
   if ((object.attributes & ~tpma_object::kAll) != 0)
     return malformed("reserved attributes are set");

@@ -4,8 +4,8 @@
 #include <string>
 #include <variant>
 
-#include "attest/tpm_types.h"
 #include "crypto/public_key.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 

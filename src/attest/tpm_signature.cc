@@ -36,7 +36,7 @@ Result<TpmSignature> parse_tpm_signature(std::span<const std::byte> bytes) {
 }
 
 Result<SignatureView> signature_view(const TpmSignature& signature) {
-  const auto hash = hash_algorithm(signature.hash);
+  const auto hash = strong_hash(signature.hash);
   if (!hash) return Error{Errc::kUnsupported, 0, "signatures count with SHA-256 and SHA-384 only"};
   return SignatureView{.scheme = TRY(scheme_of(signature.scheme)),
                        .hash = *hash,

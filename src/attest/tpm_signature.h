@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "attest/tpm_types.h"
 #include "crypto/public_key.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 

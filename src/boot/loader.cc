@@ -40,6 +40,9 @@ class Loader {
   Result<Entry> start(const BzImage& image);
   Result<Entry> start(const ElfImage& image);
   Result<Entry> start(const UnpackedKernel& kernel);
+  // What start() has put where.
+  LoadedRange initrd() const { return initrd_; }
+  LoadedRange acpi_tables() const { return acpi_tables_; }
 
  private:
   // What every kernel gets, and where it may lie.
@@ -51,7 +54,6 @@ class Loader {
   Result<void> load_common(const Demands& demands);
   Result<void> load_command_line(std::uint64_t limit_bytes);
   Result<void> load_initrd(const Demands& demands);
-  Result<void> load_event_log();
   Result<void> load_segments(const ElfImage& image, const FileReader& file, std::uint64_t offset);
   Result<bool> load_unpacked(const UnpackedKernel& kernel, KernelPlacement& placement);
   Result<Gpa> load_rng_seed();
@@ -63,25 +65,16 @@ class Loader {
   MemoryMap map_;
   std::uint64_t low_end_;
   LoadedRange initrd_;
-  Gpa rsdp_;
+  LoadedRange acpi_tables_;
 };
 
 Result<void> Loader::load_common(const Demands& demands) {
   TRY(load_command_line(demands.command_line_bytes));
   TRY(load_initrd(demands));
-  TRY(load_event_log());
-  rsdp_ = TRY(acpi::write_tables(memory_, {.cpu_count = request_.cpu_count,
-                                           .pci_window64 = request_.pci_window64,
-                                           .tpm = request_.event_log.has_value()}));
+  acpi_tables_ = TRY(acpi::write_tables(memory_, {.cpu_count = request_.cpu_count,
+                                                  .pci_window64 = request_.pci_window64,
+                                                  .tpm = request_.tpm}));
   return {};
-}
-
-Result<void> Loader::load_event_log() {
-  if (!request_.event_log) return {};
-  if (request_.event_log->size() > kEventLogCapacity) {
-    return Error{Errc::kExhausted, 0, "the event log is longer than its area"};
-  }
-  return memory_.write(kEventLogBase, *request_.event_log);
 }
 
 Result<void> Loader::load_command_line(std::uint64_t limit_bytes) {
@@ -136,7 +129,7 @@ Result<Entry> Loader::enter_long_mode(Gpa rip, const SetupHeader& header, bool k
                                               .memory_map = map_,
                                               .initrd = initrd_,
                                               .command_line = kCommandLineBase,
-                                              .rsdp = rsdp_,
+                                              .rsdp = acpi_tables_.base,
                                               .setup_data = setup_data,
                                               .kaslr = kaslr});
   TRY(memory_.write(kZeroPageBase, params));
@@ -172,7 +165,7 @@ Result<Entry> Loader::start(const ElfImage& image) {
                     make_start_info(kStartInfoBase, {.memory_map = map_,
                                                      .initrd = initrd_,
                                                      .command_line = kCommandLineBase,
-                                                     .rsdp = rsdp_})));
+                                                     .rsdp = acpi_tables_.base})));
   return Entry(kvm::ProtectedModeEntry{.rip = Gpa{entry}, .start_info = kStartInfoBase});
 }
 
@@ -220,11 +213,20 @@ Result<Entry> Loader::start(const UnpackedKernel& kernel) {
 
 }  // namespace
 
-Result<Entry> load(GuestMemory& memory, const BootRequest& request) {
+Result<Loaded> load(GuestMemory& memory, const BootRequest& request) {
   const KernelImage image = TRY(KernelImage::probe(request.kernel_fd));
   const FileReader kernel = TRY(FileReader::create(request.kernel_fd));
   Loader loader(memory, request, kernel);
-  return std::visit([&](const auto& parsed) { return loader.start(parsed); }, image.parsed());
+  const Entry entry =
+      TRY(std::visit([&](const auto& parsed) { return loader.start(parsed); }, image.parsed()));
+  return Loaded{entry, loader.initrd(), loader.acpi_tables()};
+}
+
+Result<void> write_event_log(GuestMemory& memory, std::span<const std::byte> log) {
+  if (log.size() > kEventLogCapacity) {
+    return Error{Errc::kExhausted, 0, "the event log is longer than its area"};
+  }
+  return memory.write(kEventLogBase, log);
 }
 
 }  // namespace bulkhead::boot

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/result.h"
+#include "boot/boot_params.h"
 #include "boot/layout.h"
 #include "kvm/entry.h"
 
@@ -26,15 +27,23 @@ struct BootRequest {
   std::uint32_t cpu_count = 1;
   PciWindow
       pci_window64;  // of layout.h's pci_window64(); an argument so that the caller can move it
-  // With a TPM: what was measured before the start, at most kEventLogCapacity.
-  std::optional<std::span<const std::byte>> event_log{};
+  bool tpm = false;
 };
 
 // How the boot processor starts.
 using Entry = std::variant<kvm::LongModeEntry, kvm::ProtectedModeEntry>;
 
+struct Loaded {
+  Entry entry;
+  LoadedRange initrd;
+  LoadedRange acpi_tables;
+};
+
 // Puts kernel, initrd, command line, ACPI tables and boot parameters into guest memory that is
 // still all zero. The error's text says what is wrong with which file ("the kernel is truncated").
-Result<Entry> load(GuestMemory& memory, const BootRequest& request);
+Result<Loaded> load(GuestMemory& memory, const BootRequest& request);
+
+// Puts the TPM's event log where the ACPI tables say. kExhausted beyond kEventLogCapacity.
+Result<void> write_event_log(GuestMemory& memory, std::span<const std::byte> log);
 
 }  // namespace bulkhead::boot

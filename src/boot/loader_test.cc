@@ -17,12 +17,15 @@ class Loader : public ::testing::Test {
  protected:
   Result<Entry> load(const Bytes& kernel, std::string_view command_line = "console=hvc0") {
     kernel_ = make_file(kernel);
-    return boot::load(*memory_, {.kernel_fd = kernel_.get(),
-                                 .initrd_fd = initrd_fd_,
-                                 .command_line = command_line,
-                                 .cpu_count = 2,
-                                 .pci_window64 = pci_window64(memory_->size_bytes()),
-                                 .event_log = event_log_});
+    const Result<Loaded> loaded =
+        boot::load(*memory_, {.kernel_fd = kernel_.get(),
+                              .initrd_fd = initrd_fd_,
+                              .command_line = command_line,
+                              .cpu_count = 2,
+                              .pci_window64 = pci_window64(memory_->size_bytes())});
+    if (!loaded) return loaded.error();
+    loaded_ = *loaded;
+    return loaded->entry;
   }
 
   template <class T>
@@ -59,7 +62,7 @@ class Loader : public ::testing::Test {
   Fd kernel_;
   Fd initrd_;
   std::optional<int> initrd_fd_;
-  std::optional<std::span<const std::byte>> event_log_;
+  Loaded loaded_;
 };
 
 TEST_F(Loader, StartsABzImageAtItsLongModeEntry) {
@@ -199,13 +202,11 @@ TEST_F(Loader, RefusesAKernelWithHostileRelocations) {
 
 TEST_F(Loader, WritesTheEventLogWhereTheTablesSay) {
   const Bytes log(300, std::byte{0x5a});
-  event_log_ = log;
-  ASSERT_TRUE(load(TestBzImage::make(Bytes(3000))));
+  ASSERT_TRUE(write_event_log(*memory_, log));
   EXPECT_EQ(bytes_at(kEventLogBase, log.size()), log);
   EXPECT_EQ(at<std::uint8_t>(kEventLogBase + log.size()), 0);
   const Bytes too_long(kEventLogCapacity + 1);
-  event_log_ = too_long;
-  EXPECT_EQ(load(TestBzImage::make(Bytes(3000))).error().code, Errc::kExhausted);
+  EXPECT_EQ(write_event_log(*memory_, too_long).error().code, Errc::kExhausted);
 }
 
 TEST_F(Loader, RefusesWhatDoesNotFit) {

@@ -34,6 +34,12 @@ constexpr const char* kRunExamples =
     "  bulkhead run --kernel vmlinux --disk root.img,ro --net passt,tcp=2222:22\n"
     "  bulkhead run --config web.toml --name web --detach\n";
 
+constexpr const char* kMeasureExamples =
+    "Takes the options of 'run', and prints the PCRs 0 to 9 that the partition starts with. They\n"
+    "are those of the programs beside this one.\n\n"
+    "Examples:\n"
+    "  bulkhead measure --kernel vmlinuz --initrd initrd.img --memory 1G --cpus 2\n"
+    "  bulkhead measure --config web.toml --reference web-2026-11 >>policy.toml\n";
 constexpr const char* kPsExamples = "Example:\n  bulkhead ps --json\n";
 constexpr const char* kStopExamples =
     "Presses the guest's power button, every 5 seconds, and waits; a guest that does not power\n"
@@ -74,6 +80,7 @@ constexpr const char* kKeyExamples =
 struct Choices {
   RunOptions run;
   std::string config;
+  MeasureOptions measure;
   StopOptions stop;
   std::string console_name;
   std::string suspend_name;
@@ -86,8 +93,8 @@ struct Choices {
   LedgerOptions ledger;
 };
 
-CLI::App* add_run(CLI::App& app, Choices& choices) {
-  CLI::App* run = app.add_subcommand("run", "Run a partition: a virtual machine of its own");
+// The options that say what a partition is.
+void add_partition_options(CLI::App* run, Choices& choices) {
   for (const OptionInfo& option : run_option_table()) {
     const std::string flag = "--" + std::string(option.key);
     const std::string help(option.help);
@@ -104,13 +111,27 @@ CLI::App* add_run(CLI::App& app, Choices& choices) {
   run->add_option("--config", choices.config,
                   "TOML file with any of these options; the command line wins")
       ->option_text("FILE");
-  run->footer(kRunExamples);
-  return run;
 }
 
-int run_with_config(const Choices& choices) {
-  if (choices.config.empty()) return run_command(choices.run);
-  return run_command(merge(choices.run, read_config_file(choices.config)));
+void add_run(CLI::App& app, Choices& choices) {
+  CLI::App* run = app.add_subcommand("run", "Run a partition: a virtual machine of its own");
+  add_partition_options(run, choices);
+  run->footer(kRunExamples);
+
+  CLI::App* measure = app.add_subcommand(
+      "measure", "Predict what a partition's TPM will say of its start, without starting it");
+  add_partition_options(measure, choices);
+  measure->add_flag("--json", choices.measure.json, "as a JSON object");
+  measure->add_option("--reference", choices.measure.reference, "as a reference of a policy")
+      ->option_text("NAME");
+  measure->add_option("--event-log", choices.measure.event_log, "write the event log, too")
+      ->option_text("FILE");
+  measure->footer(kMeasureExamples);
+}
+
+RunOptions with_config(const Choices& choices) {
+  if (choices.config.empty()) return choices.run;
+  return merge(choices.run, read_config_file(choices.config));
 }
 
 void add_memory(CLI::App& app, Choices& choices) {
@@ -199,7 +220,8 @@ int dispatch_ledger(const CLI::App& ledger, LedgerOptions options) {
 
 int dispatch(CLI::App& app, const Choices& choices) {
   const std::string chosen = app.get_subcommands().front()->get_name();
-  if (chosen == "run") return run_with_config(choices);
+  if (chosen == "run") return run_command(with_config(choices));
+  if (chosen == "measure") return measure_command(with_config(choices), choices.measure);
   if (chosen == "ps") return ps_command(choices.ps_json);
   if (chosen == "stop") return stop_command(choices.stop);
   if (chosen == "console") return console_command(choices.console_name);

@@ -10,6 +10,15 @@
 namespace bulkhead::cli {
 
 int run_command(const RunOptions& options);
+
+struct MeasureOptions {
+  bool json = false;
+  std::string reference;  // a name: as a section of a policy
+  std::string event_log;  // a file to write
+};
+// `run` is the partition that would be started.
+int measure_command(const RunOptions& run, const MeasureOptions& options);
+
 int ps_command(bool json);
 int console_command(const std::string& name);
 int doctor_command(bool json);

@@ -145,11 +145,18 @@ bool has_own_monitor() {
   return !chosen_monitor().empty();
 }
 
+Fd open_monitor_program() {
+  const std::string path = monitor_program();
+  auto fd = Fd::open(path.c_str(), O_RDONLY);
+  if (!fd) throw HostError("cannot read '" + path + "': " + errno_text(fd.error().os_errno));
+  return std::move(*fd);
+}
+
 Fd open_tpm_program() {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): the command line has one thread
   const char* chosen = std::getenv("BULKHEAD_VTPM");
   const std::string path = chosen != nullptr ? chosen : program_directory() + "/bulkhead-vtpm";
-  auto fd = Fd::open(path.c_str(), O_PATH);
+  auto fd = Fd::open(path.c_str(), O_RDONLY);
   if (fd && ::access(path.c_str(), X_OK) == 0) return std::move(*fd);
   throw HostError("cannot run '" + path + "': " + errno_text(errno) +
                   "; keep bulkhead-vtpm beside bulkhead, or set BULKHEAD_VTPM");

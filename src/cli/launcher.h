@@ -22,6 +22,10 @@ int keep(Launch& launch, Fd fd);
 // Whether BULKHEAD_VMM names another monitor than the one beside this program.
 bool has_own_monitor();
 
+// The monitor's program, to be measured: beside this program, or what BULKHEAD_VMM names. Throws
+// HostError.
+Fd open_monitor_program();
+
 // The program of a TPM: beside this program, or what BULKHEAD_VTPM names. Throws HostError.
 Fd open_tpm_program();
 

@@ -53,6 +53,11 @@ std::optional<HashAlgorithm> from_tpm(TpmAlg algorithm) {
   }
 }
 
+std::optional<HashAlgorithm> strong_hash(TpmAlg algorithm) {
+  const bool strong = algorithm == TpmAlg::kSha256 || algorithm == TpmAlg::kSha384;
+  return strong ? from_tpm(algorithm) : std::nullopt;
+}
+
 std::size_t tpm_digest_bytes(TpmAlg algorithm) {
   const auto hash = from_tpm(algorithm);
   return hash ? digest_bytes(*hash) : 0;

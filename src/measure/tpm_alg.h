@@ -33,6 +33,9 @@ TpmAlg to_tpm(HashAlgorithm algorithm);
 // Nothing for what is no hash that we compute.
 std::optional<HashAlgorithm> from_tpm(TpmAlg algorithm);
 
+// The hash functions that may sign and name; nothing for SHA-1 and what is not known here.
+std::optional<HashAlgorithm> strong_hash(TpmAlg algorithm);
+
 // The digest's size of any hash function above; 0 for what is none.
 std::size_t tpm_digest_bytes(TpmAlg algorithm);
 

@@ -183,11 +183,9 @@ Result<Outcome> Monitor::run() {
 
 Result<Outcome> Monitor::run_once() {
   if (tpm_ != nullptr) TRY(tpm_->restart());
-  partition_ = TRY(Partition::create(spec_, {.kvm = *kvm_,
-                                             .loop = *loop_,
-                                             .console = *console_,
-                                             .frames = *frames_,
-                                             .tpm = tpm_ != nullptr ? &tpm_->tpm() : nullptr}));
+  partition_ = TRY(Partition::create(
+      spec_,
+      {.kvm = *kvm_, .loop = *loop_, .console = *console_, .frames = *frames_, .tpm = tpm_.get()}));
   partition_->run();
   announce_ready();
   Result<void> looped = loop_->run();

@@ -10,6 +10,7 @@
 #include "boot/loader.h"
 #include "kvm/cpuid.h"
 #include "kvm/entry.h"
+#include "vmm/measured_boot.h"
 
 namespace bulkhead {
 namespace {
@@ -81,7 +82,7 @@ Result<void> Partition::set_up_devices() {
   chipset_ = TRY(
       Chipset::create({.ports = ports_, .irqs = *irqs_, .console = host_.console, .power = *this}));
   if (host_.tpm != nullptr) {
-    tpm_ = TRY(TpmCrb::create(*host_.tpm));
+    tpm_ = TRY(TpmCrb::create(host_.tpm->tpm()));
     TRY(mmio_.add({tpm_crb::kBase.value(), tpm_crb::kBytes}, *tpm_));
   }
   pci_ = TRY(PciDevices::create(spec_, {.memory = *memory_,
@@ -113,15 +114,30 @@ Result<void> Partition::show_config_pages() {
   return {};
 }
 
-Result<void> Partition::set_up_processors() {
+// With a TPM the kernel is loaded from a copy, which is what was measured.
+Result<boot::Entry> Partition::load() {
   boot::BootRequest request{.kernel_fd = spec_.kernel_fd,
                             .initrd_fd = std::nullopt,
                             .command_line = spec_.command_line,
                             .cpu_count = spec_.cpus,
-                            .pci_window64 = boot::pci_window64(memory_->layout())};
+                            .pci_window64 = boot::pci_window64(memory_->layout()),
+                            .tpm = host_.tpm != nullptr};
   if (spec_.initrd_fd >= 0) request.initrd_fd = spec_.initrd_fd;
-  if (host_.tpm != nullptr) request.event_log.emplace();  // nothing was measured
-  const boot::Entry entry = TRY(boot::load(*memory_, request));
+  if (host_.tpm == nullptr) return TRY(boot::load(*memory_, request)).entry;
+  const MeasuredKernel kernel = TRY(MeasuredKernel::copy(spec_.kernel_fd));
+  request.kernel_fd = kernel.fd();
+  const boot::Loaded loaded = TRY(boot::load(*memory_, request));
+  TRY(measure(loaded, kernel));
+  return loaded.entry;
+}
+
+Result<void> Partition::measure(const boot::Loaded& loaded, const MeasuredKernel& kernel) {
+  const MeasuredStart start{spec_, *memory_, loaded, kernel};
+  return boot::write_event_log(*memory_, TRY(measure_start(start, *host_.tpm)));
+}
+
+Result<void> Partition::set_up_processors() {
+  const boot::Entry entry = TRY(load());
 
   const kvm::CpuidTable supported = TRY(host_.kvm.supported_cpuid());
   const int deadline = TRY(host_.kvm.capability(kvm::Capability::kTscDeadlineTimer));

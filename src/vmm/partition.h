@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "boot/loader.h"
 #include "devices/bus.h"
 #include "devices/power_events.h"
 #include "devices/tpm_crb.h"
@@ -20,12 +21,14 @@
 #include "vmm/exit_dispatcher.h"
 #include "vmm/growth.h"
 #include "vmm/irq_router.h"
+#include "vmm/launch_facts.h"
 #include "vmm/launch_spec.h"
 #include "vmm/ledger_grants.h"
 #include "vmm/memory_slots.h"
 #include "vmm/outcome.h"
 #include "vmm/pci_devices.h"
 #include "vmm/sealing.h"
+#include "vmm/tpm_process.h"
 #include "vmm/vcpu_group.h"
 
 namespace bulkhead {
@@ -38,7 +41,7 @@ class Partition final : public OutcomeSink, private PowerEvents {
     EventLoop& loop;
     ConsoleHub& console;
     FrameSource& frames;
-    Tpm* tpm = nullptr;  // started; null: the partition has none
+    TpmProcess* tpm = nullptr;  // started; null: the partition has none
   };
 
   // Everything but running processors: memory, devices, loaded kernel.
@@ -82,6 +85,8 @@ class Partition final : public OutcomeSink, private PowerEvents {
   Result<void> set_up_devices();
   Result<void> show_config_pages();
   Result<void> set_up_processors();
+  Result<boot::Entry> load();
+  Result<void> measure(const boot::Loaded& loaded, const MeasuredKernel& kernel);
   void note_sealed(bool sealed);
   Result<void> seal_processors(const VcpuPause& pause);
   Result<void> wipe_processors(const VcpuPause& pause);

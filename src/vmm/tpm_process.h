@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "measure/measured_text.h"
 #include "vmm/launch_spec.h"
 #include "vtpm/process_handle.h"
 
@@ -14,15 +15,19 @@ class TpmProcess {
   // Nothing if the specification has no TPM.
   static Result<std::unique_ptr<TpmProcess>> create(const LaunchSpec& spec);
 
-  // Powers it off and on, and starts it: before each start of the guest. A state that is refused
-  // shows here.
+  // Powers it off and on, and starts it with the banks that are measured into: before each start of
+  // the guest. A state that is refused shows here.
   Result<void> restart();
   Tpm& tpm() { return process_->client(); }
+  // What the monitor is, and this TPM's program.
+  const MonitorIdentity& identity() const { return identity_; }
 
  private:
-  explicit TpmProcess(std::unique_ptr<vtpm::ProcessHandle> process)
-      : process_(std::move(process)) {}
+  TpmProcess(MonitorIdentity identity, std::unique_ptr<vtpm::ProcessHandle> process)
+      : identity_(std::move(identity)), process_(std::move(process)) {}
+  Result<bool> has_measured_banks();
 
+  const MonitorIdentity identity_;
   std::unique_ptr<vtpm::ProcessHandle> process_;
 };
 

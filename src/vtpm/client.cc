@@ -96,29 +96,6 @@ Result<void> Client::init(std::span<const std::byte> volatile_state) {
   return {};
 }
 
-Result<void> Client::startup(TpmLocality locality) {
-  // TPM 2.0 Part 3, §9.3: tag, size, TPM_CC_Startup, TPM_SU_CLEAR.
-  constexpr std::array<std::uint8_t, 12> kStartup{0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0};
-  const auto response = std::make_unique<std::array<std::byte, kTpmBufferBytes>>();
-  const std::size_t length = TRY(execute(locality, std::as_bytes(std::span(kStartup)), *response));
-  if (response_code(std::span(*response).first(length)) != 0) {
-    return Error{Errc::kIo, 0, "the TPM does not start"};
-  }
-  return {};
-}
-
-Result<void> Client::hash(std::span<const std::byte> data) {
-  const MutexLock lock(call_mutex_);
-  TRY(call({.type = MessageType::kHashStart}));
-  while (!data.empty()) {
-    const auto piece = data.first(std::min(data.size(), kMaxPayloadBytes));
-    TRY(call({.type = MessageType::kHashData, .payload = piece}));
-    data = data.subspan(piece.size());
-  }
-  TRY(call({.type = MessageType::kHashEnd}));
-  return {};
-}
-
 Result<std::vector<std::byte>> Client::volatile_state() {
   const MutexLock lock(call_mutex_);
   const auto state = TRY(call({.type = MessageType::kGetVolatile}));

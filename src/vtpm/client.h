@@ -31,10 +31,6 @@ class Client final : public Tpm {
   // Switches the TPM on, or off and on again, with the volatile state given or none. Must come
   // before all else.
   Result<void> init(std::span<const std::byte> volatile_state = {}) EXCLUDES(call_mutex_);
-  // TPM2_Startup(CLEAR), at a locality that says who measured before it.
-  Result<void> startup(TpmLocality locality = TpmLocality::k0);
-  // TPM_IO_Hash_Start, _Data and _End: into PCR 0 before Startup, else into PCR 17.
-  Result<void> hash(std::span<const std::byte> data) EXCLUDES(call_mutex_);
   Result<std::vector<std::byte>> volatile_state() EXCLUDES(call_mutex_);
   // Asks the process to end, and waits for its word.
   Result<void> shut_down() EXCLUDES(call_mutex_);

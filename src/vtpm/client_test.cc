@@ -192,20 +192,5 @@ TEST(VtpmClient, CancellingNeverWaits) {
   canceller.join();
 }
 
-TEST(VtpmClient, LongHashesGoInPieces) {
-  std::size_t hashed = 0;
-  std::vector<MessageType> types;
-  FakeProcess process([&](int socket, const Message& request) {
-    hashed += request.payload.size();
-    types.push_back(request.type);
-    return answer(socket, request, {});
-  });
-  Client client(process.take(), kShort);
-  EXPECT_TRUE(client.hash(Bytes(kMaxPayloadBytes + 1)));
-  EXPECT_EQ(hashed, kMaxPayloadBytes + 1);
-  EXPECT_EQ(types, (std::vector{MessageType::kHashStart, MessageType::kHashData,
-                                MessageType::kHashData, MessageType::kHashEnd}));
-}
-
 }  // namespace
 }  // namespace bulkhead::vtpm

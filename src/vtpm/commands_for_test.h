@@ -34,6 +34,13 @@ inline Bytes pcr_read_command(unsigned pcr) {
   return bytes_of({0x80, 1, 0, 0, 0, 20,   0, 0,         1,         0x7e,
                    0,    0, 0, 1, 0, 0x0b, 3, select(0), select(1), select(2)});
 }
+// TPM2_PCR_Extend of a PCR below 24, in the SHA-256 bank, with the digest 0…0.
+inline Bytes pcr_extend_command(unsigned pcr) {
+  Bytes command = bytes_of({0x80, 2,    0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, pcr,  0, 0,   0,
+                            9,    0x40, 0, 0, 9, 0,  0, 0, 0, 0,    0, 0, 0, 0x01, 0, 0x0b});
+  command.resize(65);
+  return command;
+}
 // TPM2_NV_DefineSpace of eight bytes, by the owner with an empty password.
 inline Bytes nv_define_command(unsigned index) {
   return bytes_of({0x80, 2, 0, 0,    0,     45, 0,    0, 1, 0x2a, 0x40, 0, 0, 1, 0,

@@ -14,6 +14,7 @@
 
 #include "seal/temp_dir_for_test.h"
 #include "vtpm/commands_for_test.h"
+#include "vtpm/platform.h"
 
 namespace bulkhead::vtpm {
 namespace {
@@ -31,7 +32,7 @@ class VtpmProcess : public ::testing::Test {
     const StateFiles files{state.get(), counter.get(), key_};
     process_ = TRY(ProcessHandle::start({.program_fd = program_.get(), .state = &files}));
     TRY(client().init());
-    return client().startup();
+    return Platform(client()).startup();
   }
   Fd open_file(const char* name) {
     return Fd::open((dir_ / name).c_str(), O_RDWR | O_CREAT, 0600).value();
@@ -66,7 +67,7 @@ class VtpmProcess : public ::testing::Test {
 TEST_F(VtpmProcess, RunsCommands) {
   start();
   ASSERT_TRUE(client().init());
-  ASSERT_TRUE(client().startup());
+  ASSERT_TRUE(Platform(client()).startup());
   EXPECT_EQ(code(get_random_command()), 0U);
   EXPECT_EQ(code(create_primary_command()), 0U);
   ASSERT_TRUE(client().init());  // a reboot of the guest
@@ -105,7 +106,7 @@ TEST_F(VtpmProcess, HasNothingButWhatItNeeds) {
 TEST_F(VtpmProcess, ItsDeathIsAnErrorAndNoHang) {
   start();
   ASSERT_TRUE(client().init());
-  ASSERT_TRUE(client().startup());
+  ASSERT_TRUE(Platform(client()).startup());
   std::thread killer([&] {
     std::this_thread::sleep_for(20ms);
     ::kill(process_->pid(), SIGKILL);
@@ -132,7 +133,7 @@ TEST_F(VtpmProcess, OneThatIsStoppedIsKilledInTheEnd) {
 TEST_F(VtpmProcess, CancelEndsACommand) {
   start();
   ASSERT_TRUE(client().init());
-  ASSERT_TRUE(client().startup());
+  ASSERT_TRUE(Platform(client()).startup());
   std::atomic<bool> done = false;
   std::thread canceller([&] {
     while (!done) {
@@ -143,7 +144,7 @@ TEST_F(VtpmProcess, CancelEndsACommand) {
   unsigned cancelled = 0;
   for (unsigned i = 0; i < 40 && cancelled == 0; ++i) {
     ASSERT_TRUE(client().init());
-    ASSERT_TRUE(client().startup());
+    ASSERT_TRUE(Platform(client()).startup());
     const std::uint32_t rc = code(create_primary_command());
     EXPECT_TRUE(rc == 0 || rc == 0x909) << std::hex << rc;
     cancelled += rc == 0x909 ? 1 : 0;

@@ -12,7 +12,7 @@ namespace bulkhead::vtpm {
 namespace {
 
 constexpr std::uint32_t kFirstType = 1;
-constexpr std::uint32_t kLastType = 8;
+constexpr std::uint32_t kLastType = 5;
 
 Error gone() {
   return Error{Errc::kClosed, 0, "the other side of the TPM's socket has gone"};

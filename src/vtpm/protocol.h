@@ -23,12 +23,9 @@ inline constexpr int kCounterFd = 6;  // its counter, a regular file
 enum class MessageType : std::uint32_t {
   kInit = 1,         // payload: nothing, or volatile state to go on with
   kCommand = 2,      // value: locality; payload: the command. Answer: the response
-  kHashStart = 3,    // the sequence TPM_IO_Hash of the PC Client profile, before Startup
-  kHashData = 4,     // payload: what is hashed
-  kHashEnd = 5,      //
-  kGetVolatile = 6,  // answer: the volatile state
-  kShutdown = 7,     // the process ends after its answer
-  kCancel = 8,       // value: the sequence number of the command to cancel. No answer
+  kGetVolatile = 3,  // answer: the volatile state
+  kShutdown = 4,     // the process ends after its answer
+  kCancel = 5,       // value: the sequence number of the command to cancel. No answer
 };
 
 enum class Status : std::uint32_t {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "attest/pcr_values.h"
+#include "measure/pcr_values.h"
 #include "attest/toml/policy_file.h"
 #include "base/toml.h"
 

@@ -188,13 +188,13 @@ std::vector<std::byte> make_tables(Gpa base, const Config& config) {
   return std::move(area).finish(xsdt_at);
 }
 
-Result<Gpa> write_tables(GuestMemory& memory, const Config& config) {
+Result<LoadedRange> write_tables(GuestMemory& memory, const Config& config) {
   const std::vector<std::byte> bytes = make_tables(kAcpiBase, config);
   if (bytes.size() > kAcpiCapacity) {
     return Error{Errc::kExhausted, 0, "the ACPI tables do not fit below 1 MiB"};
   }
   TRY(memory.write(kAcpiBase, bytes));
-  return kAcpiBase;
+  return LoadedRange{kAcpiBase, bytes.size()};
 }
 
 }  // namespace bulkhead::boot::acpi

@@ -8,6 +8,7 @@
 
 #include "base/address.h"
 #include "base/result.h"
+#include "boot/boot_params.h"
 #include "boot/layout.h"
 #include "mem/guest_memory.h"
 
@@ -24,7 +25,7 @@ struct Config {
 // All tables as they lie in guest memory from `base` on, the RSDP first.
 std::vector<std::byte> make_tables(Gpa base, const Config& config);
 
-// Writes them at kAcpiBase; returns the address of the RSDP.
-Result<Gpa> write_tables(GuestMemory& memory, const Config& config);
+// Writes them at kAcpiBase.
+Result<LoadedRange> write_tables(GuestMemory& memory, const Config& config);
 
 }  // namespace bulkhead::boot::acpi

@@ -191,7 +191,9 @@ TEST(AcpiTables, ListFurtherTables) {
 TEST(AcpiTables, FitBelowOneMiB) {
   EXPECT_LT(Tables({.cpu_count = 300, .pci_window64 = kConfig.pci_window64}).size(), kAcpiCapacity);
   auto memory = GuestMemory::create({.size_bytes = GuestMemory::kMinSize}).value();
-  EXPECT_EQ(write_tables(*memory, kConfig).value(), kAcpiBase);
+  const LoadedRange written = write_tables(*memory, kConfig).value();
+  EXPECT_EQ(written.base, kAcpiBase);
+  EXPECT_EQ(written.size_bytes, make_tables(kAcpiBase, kConfig).size());
   const std::vector<Bytes> extra{Bytes(kAcpiCapacity)};
   Config config = kConfig;
   config.extra_tables = extra;

@@ -10,11 +10,12 @@ _bulkhead_words() {
   mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
 }
 
+# _bulkhead_run WORD PREVIOUS [OPTIONS BESIDES]
 _bulkhead_run() {
   local word=$1 previous=$2
   case $previous in
     --kernel | --initrd | --disk | --config | --vsock | --key-file | --sealed-dir | --tpm-state | \
-      --tpm-counter)
+      --tpm-counter | --event-log)
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       ;;
@@ -24,14 +25,15 @@ _bulkhead_run() {
     --unpack) _bulkhead_words "auto never" "$word" ;;
     --net) _bulkhead_words "passt tap= none" "$word" ;;
     --debug) _bulkhead_words "exit-stats" "$word" ;;
-    --memory | --cpus | --cmdline | --name | --watchdog-ms | --max-memory | --numa-node | --resident) ;;
+    --memory | --cpus | --cmdline | --name | --watchdog-ms | --max-memory | --numa-node | --resident | \
+      --reference) ;;
     *) _bulkhead_words "--kernel --initrd --disk --memory --cpus --net \
       --vsock --cmdline --cmdline-raw --name --detach --backing \
       --max-memory --frames --numa-node --resident --key-file --sealed-dir --seal-compress \
       --tpm --tpm-state --tpm-counter \
       --lock-memory --on-reboot --unpack --no-balloon --no-rng --watchdog-ms \
       --verbose --debug \
-      --config --help" "$word" ;;
+      --config --help ${3-}" "$word" ;;
   esac
 }
 
@@ -52,11 +54,12 @@ _bulkhead_ledger() {
 _bulkhead() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   if ((COMP_CWORD == 1)); then
-    _bulkhead_words "run ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
+    _bulkhead_words "run measure ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
     return
   fi
   case ${COMP_WORDS[1]} in
     run) _bulkhead_run "$word" "$previous" ;;
+    measure) _bulkhead_run "$word" "$previous" "--json --reference --event-log" ;;
     stop) _bulkhead_words "$(_bulkhead_names) --force --timeout --help" "$word" ;;
     suspend | resume) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
     resize) _bulkhead_words "$(_bulkhead_names) --no-wait --help" "$word" ;;

@@ -138,12 +138,6 @@ Server::Answer Server::handle(TpmEngine& engine, const Request& request) {
       if (!response) return {to_status(response.error())};
       return {Status::kOk, *response};
     }
-    case MessageType::kHashStart:
-      return {to_status(engine.hash_start())};
-    case MessageType::kHashData:
-      return {to_status(engine.hash_data(request.payload))};
-    case MessageType::kHashEnd:
-      return {to_status(engine.hash_end())};
     case MessageType::kGetVolatile:
       return give_volatile_state(engine);
     case MessageType::kShutdown:

@@ -170,24 +170,6 @@ Result<std::span<const std::byte>> TpmEngine::execute(std::uint32_t locality,
   return as_our_bytes(response_, length);
 }
 
-Result<void> TpmEngine::hash_start() {
-  if (!running_ || TPM_IO_Hash_Start() != TPM_SUCCESS) return failed("the TPM does not hash");
-  return save();
-}
-
-Result<void> TpmEngine::hash_data(std::span<const std::byte> data) {
-  if (!running_ || TPM_IO_Hash_Data(as_tpm_bytes(data), static_cast<std::uint32_t>(data.size())) !=
-                       TPM_SUCCESS) {
-    return failed("the TPM does not hash");
-  }
-  return {};
-}
-
-Result<void> TpmEngine::hash_end() {
-  if (!running_ || TPM_IO_Hash_End() != TPM_SUCCESS) return failed("the TPM does not hash");
-  return save();
-}
-
 Result<std::vector<std::byte>> TpmEngine::volatile_state() {
   TpmBuffer state;
   if (!running_ ||

@@ -29,9 +29,6 @@ class TpmEngine {
   // responses. kInvalidArgument: nothing to do with a TPM.
   Result<std::span<const std::byte>> execute(std::uint32_t locality,
                                              std::span<const std::byte> command);
-  Result<void> hash_start();
-  Result<void> hash_data(std::span<const std::byte> data);
-  Result<void> hash_end();
   Result<std::vector<std::byte>> volatile_state();
 
   // Asks the command under way, if there is one, to end early. Any thread.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attest/pcr_values.h"
+#include "measure/pcr_values.h"
 
 #include <gtest/gtest.h>
 

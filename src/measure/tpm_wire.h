@@ -2,12 +2,31 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
+#include <vector>
 
-#include "attest/tpm_types.h"
+#include "base/byte_reader.h"
+#include "measure/tpm_alg.h"
+
+// A TPM's structures as bytes: big-endian, TPM 2.0 Part 2.
 
 namespace bulkhead {
+
+using Bytes = std::vector<std::byte>;
+
+inline Bytes copy_of(std::span<const std::byte> bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+// The content of a TPM2B_*: a size of 16 bits, and as many bytes. kMalformed beyond `max_bytes`.
+Result<std::span<const std::byte>> read_2b(ByteReader& reader, std::size_t max_bytes);
+Result<TpmAlg> read_algorithm(ByteReader& reader);
+// kMalformed if bytes are left over.
+Result<void> expect_end(const ByteReader& reader);
 
 // Puts a TPM's structures together, big-endian.
 class TpmWriter {

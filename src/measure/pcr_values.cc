@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attest/pcr_values.h"
+#include "measure/pcr_values.h"
+
+#include <algorithm>
 
 namespace bulkhead {
 namespace {
+
+constexpr std::uint32_t kMaxBanks = 16;  // HASH_COUNT: no TPM has more hash functions
+constexpr std::size_t kSelectBytes = kPcrCount / 8;
+
+Error malformed(const char* what) {
+  return Error{Errc::kMalformed, 0, what};
+}
 
 // "0,4,8-10" for the bits of a selection.
 std::string ranges(std::uint32_t pcrs) {
@@ -35,6 +44,20 @@ Result<void> for_each_selected(const PcrSelections& selections, const PcrValues&
   return {};
 }
 
+// PTP 4.6: a selection has 24 bits on PC Client platforms, the fewest and the most that there are.
+Result<PcrSelection> read_selection(ByteReader& reader) {
+  PcrSelection selection;
+  selection.bank = TRY(read_algorithm(reader));
+  if (tpm_digest_bytes(selection.bank) == 0) return malformed("a PCR bank of an unknown hash");
+  if (TRY(reader.read_be<std::uint8_t>()) != kSelectBytes) {
+    return malformed("a PCR selection is not of 24 PCRs");
+  }
+  for (unsigned byte = 0; byte < kSelectBytes; ++byte) {
+    selection.pcrs |= std::uint32_t{TRY(reader.read_be<std::uint8_t>())} << (8 * byte);
+  }
+  return selection;
+}
+
 }  // namespace
 
 std::string to_string(PcrId pcr) {
@@ -49,6 +72,30 @@ std::string to_string(const PcrSelections& selections) {
     text += std::string(to_string(selection.bank)) + ":" + ranges(selection.pcrs);
   }
   return text.empty() ? "none" : text;
+}
+
+Result<PcrSelections> read_pcr_selections(ByteReader& reader) {
+  const auto count = TRY(reader.read_be<std::uint32_t>());
+  if (count > kMaxBanks) return malformed("too many PCR selections");
+  PcrSelections selections;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const PcrSelection selection = TRY(read_selection(reader));
+    const bool twice =
+        std::ranges::find(selections, selection.bank, &PcrSelection::bank) != selections.end();
+    if (twice) return malformed("a PCR bank is selected twice");
+    selections.push_back(selection);
+  }
+  return selections;
+}
+
+void write_pcr_selections(TpmWriter& writer, const PcrSelections& selections) {
+  writer.u32(static_cast<std::uint32_t>(selections.size()));
+  for (const PcrSelection& selection : selections) {
+    writer.algorithm(selection.bank).u8(kSelectBytes);
+    for (unsigned byte = 0; byte < kSelectBytes; ++byte) {
+      writer.u8(static_cast<std::uint8_t>(selection.pcrs >> (8 * byte) & 0xff));
+    }
+  }
 }
 
 Result<void> PcrValues::set(PcrId pcr, std::span<const std::byte> value) {

@@ -5,8 +5,8 @@
 #include <map>
 #include <string>
 
-#include "attest/tpm_types.h"
 #include "measure/pcr_bank.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
 
@@ -32,6 +32,10 @@ struct PcrSelection {
 using PcrSelections = std::vector<PcrSelection>;
 
 std::string to_string(const PcrSelections& selections);  // "sha256:0,4,8-10+sha1:0", or "none"
+
+// TPML_PCR_SELECTION. kMalformed for a bank of an unknown hash, or one that comes twice.
+Result<PcrSelections> read_pcr_selections(ByteReader& reader);
+void write_pcr_selections(TpmWriter& writer, const PcrSelections& selections);
 
 // What PCRs hold. Each value has its bank's size, so that values in a row can be cut in one way.
 class PcrValues {

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attest/tpm_types.h"
+#include "measure/tpm_wire.h"
 
 namespace bulkhead {
-
-std::optional<HashAlgorithm> hash_algorithm(TpmAlg algorithm) {
-  if (algorithm == TpmAlg::kSha256) return HashAlgorithm::kSha256;
-  if (algorithm == TpmAlg::kSha384) return HashAlgorithm::kSha384;
-  return std::nullopt;
-}
 
 Result<std::span<const std::byte>> read_2b(ByteReader& reader, std::size_t max_bytes) {
   const auto size = TRY(reader.read_be<std::uint16_t>());

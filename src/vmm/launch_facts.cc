@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/launch_facts.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "boot/acpi/tables.h"
+#include "boot/layout.h"
+#include "measure/measured_file.h"
+
+namespace bulkhead {
+namespace {
+
+Isolation isolation_of(Backing backing) {
+  switch (backing) {
+    case Backing::kMemfd:
+      return Isolation::kMemfd;
+    case Backing::kHugetlb:
+      return Isolation::kHugetlb;
+    case Backing::kCarved:
+      return Isolation::kCarved;
+  }
+  return Isolation::kNone;
+}
+
+MeasuredDisk measured_disk(const DiskSpec& disk) {
+  return {.kind = MeasuredDisk::Kind::kPlain, .read_only = disk.read_only, .identity = disk.serial};
+}
+
+Result<MeasuredProgram> identify(const char* name, int fd) {
+  constexpr HashAlgorithm kSha256[] = {HashAlgorithm::kSha256};
+  MeasuredProgram program{.name = name};
+  const DigestSet digests = TRY(measure_file(fd, kSha256));
+  std::ranges::copy(digests[0].bytes(), program.digest.begin());
+  return program;
+}
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return os_error("cannot copy the kernel");
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd) {
+  return MonitorIdentity{
+      .version = BULKHEAD_VERSION,
+      .programs = {TRY(identify("bulkhead-vmm", vmm_fd)), TRY(identify("bulkhead-vtpm", vtpm_fd))}};
+}
+
+MeasuredConfig measured_config(const LaunchSpec& spec) {
+  MeasuredConfig config{.isolation = isolation_of(spec.backing),
+                        .debug = !spec.debug.empty(),
+                        .cpus = spec.cpus,
+                        .memory_bytes = spec.memory_bytes,
+                        .max_memory_bytes = spec.max_memory_bytes,
+                        .lock_memory = spec.lock_memory,
+                        .resident_bytes = spec.seal.resident_bytes,
+                        .compress = spec.seal.compress,
+                        .rng = spec.rng,
+                        .balloon = spec.balloon,
+                        .vsock = spec.vsock.has_value(),
+                        .nets = static_cast<unsigned>(spec.nets.size()),
+                        .disks = {}};
+  for (const DiskSpec& disk : spec.disks) config.disks.push_back(measured_disk(disk));
+  return config;
+}
+
+Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity& monitor) {
+  const RamLayout ram = RamLayout::of(spec.memory_bytes, spec.max_memory_bytes);
+  const std::vector<std::byte> tables = boot::acpi::make_tables(
+      boot::kAcpiBase,
+      {.cpu_count = spec.cpus, .pci_window64 = boot::pci_window64(ram), .tpm = true});
+  LaunchFacts facts{.monitor = monitor,
+                    .config = measured_config(spec),
+                    .acpi_tables = TRY(MultiHash::of(kMeasuredBanks, tables)),
+                    .kernel = TRY(measure_file(spec.kernel_fd, kMeasuredBanks)),
+                    .initrd = {},
+                    .command_line = spec.command_line};
+  if (spec.initrd_fd >= 0) facts.initrd = TRY(measure_file(spec.initrd_fd, kMeasuredBanks));
+  return facts;
+}
+
+Result<MeasuredKernel> MeasuredKernel::copy(int kernel_fd) {
+  Fd copy(::memfd_create("kernel", MFD_CLOEXEC));
+  if (!copy.valid()) return os_error("cannot make a copy of the kernel");
+  MultiHash hash = TRY(MultiHash::create(kMeasuredBanks));
+  TRY(read_through(kernel_fd, [&](std::span<const std::byte> bytes) -> Result<void> {
+    TRY(write_all(copy.get(), bytes));
+    return hash.update(bytes);
+  }));
+  return MeasuredKernel(std::move(copy), TRY(std::move(hash).finish()));
+}
+
+}  // namespace bulkhead
