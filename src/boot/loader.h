@@ -22,7 +22,7 @@ namespace bulkhead::boot {
 // only, and may be used again for the next start (a reboot in place).
 struct BootRequest {
   int kernel_fd = -1;  // a bzImage, an ELF vmlinux, or a file that unpack_cached() made
-  std::optional<int> initrd_fd;
+  std::optional<int> initrd_fd{};
   std::string_view command_line;
   std::uint32_t cpu_count = 1;
   PciWindow

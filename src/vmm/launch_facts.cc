@@ -51,9 +51,11 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes) {
 }  // namespace
 
 Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd) {
-  return MonitorIdentity{
-      .version = BULKHEAD_VERSION,
-      .programs = {TRY(identify("bulkhead-vmm", vmm_fd)), TRY(identify("bulkhead-vtpm", vtpm_fd))}};
+  MonitorIdentity identity;
+  identity.version = BULKHEAD_VERSION;
+  identity.programs.push_back(TRY(identify("bulkhead-vmm", vmm_fd)));
+  identity.programs.push_back(TRY(identify("bulkhead-vtpm", vtpm_fd)));
+  return identity;
 }
 
 MeasuredConfig measured_config(const LaunchSpec& spec) {
@@ -79,12 +81,12 @@ Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity&
   const std::vector<std::byte> tables = boot::acpi::make_tables(
       boot::kAcpiBase,
       {.cpu_count = spec.cpus, .pci_window64 = boot::pci_window64(ram), .tpm = true});
-  LaunchFacts facts{.monitor = monitor,
-                    .config = measured_config(spec),
-                    .acpi_tables = TRY(MultiHash::of(kMeasuredBanks, tables)),
-                    .kernel = TRY(measure_file(spec.kernel_fd, kMeasuredBanks)),
-                    .initrd = {},
-                    .command_line = spec.command_line};
+  LaunchFacts facts;
+  facts.monitor = monitor;
+  facts.config = measured_config(spec);
+  facts.acpi_tables = TRY(MultiHash::of(kMeasuredBanks, tables));
+  facts.kernel = TRY(measure_file(spec.kernel_fd, kMeasuredBanks));
+  facts.command_line = spec.command_line;
   if (spec.initrd_fd >= 0) facts.initrd = TRY(measure_file(spec.initrd_fd, kMeasuredBanks));
   return facts;
 }

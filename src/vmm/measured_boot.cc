@@ -25,12 +25,12 @@ Result<DigestSet> measure_memory(const GuestMemory& memory, const boot::LoadedRa
 }
 
 Result<LaunchFacts> facts_of(const MeasuredStart& start, const MonitorIdentity& monitor) {
-  LaunchFacts facts{.monitor = monitor,
-                    .config = measured_config(start.spec),
-                    .acpi_tables = TRY(measure_memory(start.memory, start.loaded.acpi_tables)),
-                    .kernel = start.kernel.digests(),
-                    .initrd = {},
-                    .command_line = start.spec.command_line};
+  LaunchFacts facts;
+  facts.monitor = monitor;
+  facts.config = measured_config(start.spec);
+  facts.acpi_tables = TRY(measure_memory(start.memory, start.loaded.acpi_tables));
+  facts.kernel = start.kernel.digests();
+  facts.command_line = start.spec.command_line;
   if (start.loaded.initrd.size_bytes > 0) {
     facts.initrd = TRY(measure_memory(start.memory, start.loaded.initrd));
   }

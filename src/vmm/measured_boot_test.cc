@@ -20,6 +20,7 @@ class MeasuredBoot : public ::testing::Test {
     spec_.command_line = "console=hvc0";
     spec_.tpm = TpmSpec{.program_fd = program_.get()};
     use_kernel(boot::TestElf::make());
+    tpm_ = TpmProcess::create(spec_).value();
   }
   void use_kernel(const boot::Bytes& image) {
     kernel_ = boot::make_file(image);
@@ -36,7 +37,6 @@ class MeasuredBoot : public ::testing::Test {
     std::vector<std::byte> log;
   };
   Outcome start() {
-    if (tpm_ == nullptr) tpm_ = TpmProcess::create(spec_).value();
     EXPECT_TRUE(tpm_->restart());
     const auto memory = GuestMemory::create({.size_bytes = spec_.memory_bytes}).value();
     const MeasuredKernel kernel = MeasuredKernel::copy(spec_.kernel_fd).value();
@@ -163,7 +163,6 @@ TEST_F(MeasuredBoot, TheKernelIsACopy) {
 }
 
 TEST_F(MeasuredBoot, TheTpmHasNoOtherBanks) {
-  tpm_ = TpmProcess::create(spec_).value();
   ASSERT_TRUE(tpm_->restart());
   const PcrSelections wanted{{TpmAlg::kSha256, 0xffffff}, {TpmAlg::kSha384, 0xffffff}};
   EXPECT_EQ(vtpm::Platform(tpm_->tpm()).banks().value(), wanted);
