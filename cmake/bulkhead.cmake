@@ -34,6 +34,14 @@ add_library(bulkhead_core_flags INTERFACE)
 target_link_libraries(bulkhead_core_flags INTERFACE bulkhead_flags)
 target_compile_options(bulkhead_core_flags INTERFACE -fno-exceptions -fno-rtti)
 
+# Most of the time of a compilation goes into the standard library's headers. Only with sanitizers:
+# the other builds show which includes are missing.
+set(bulkhead_common_headers)
+if(BULKHEAD_SANITIZE)
+  set(bulkhead_common_headers <algorithm> <array> <atomic> <cstdint> <cstring> <functional> <memory>
+    <mutex> <optional> <span> <string> <vector>)
+endif()
+
 # bulkhead_folder(<name> [USES <folder>...] [LIBS <library>...])
 # One static library from the *.cc below the folder, and one test program from its *_test.cc.
 function(bulkhead_folder name)
@@ -60,12 +68,7 @@ function(bulkhead_folder name)
     if(BULKHEAD_FUZZ)
       target_compile_options(bulkhead_${name} PRIVATE -fsanitize=fuzzer-no-link)
     endif()
-    if(BULKHEAD_SANITIZE)
-      # Most of the time goes into the standard library's headers. Only here: the other builds show
-      # which includes are missing.
-      target_precompile_headers(bulkhead_${name} PRIVATE <algorithm> <array> <atomic> <cstdint>
-        <cstring> <functional> <memory> <mutex> <optional> <span> <string> <vector>)
-    endif()
+    target_precompile_headers(bulkhead_${name} PRIVATE ${bulkhead_common_headers})
   else()
     add_library(bulkhead_${name} INTERFACE)
     target_link_libraries(bulkhead_${name} INTERFACE ${uses} ${ARG_LIBS})
@@ -76,7 +79,7 @@ function(bulkhead_folder name)
     target_link_libraries(${name}_test PRIVATE bulkhead_${name} bulkhead_flags GTest::gtest_main)
     # Tests need no speed but of compilation. glibc fortifies optimised code only, and says so.
     target_compile_options(${name}_test PRIVATE -O0 -U_FORTIFY_SOURCE)
-    target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h>)
+    target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h> ${bulkhead_common_headers})
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 900)
   endif()
