@@ -64,7 +64,7 @@ std::vector<std::uint64_t> raw_words(std::span<const std::uint8_t> input) {
 
 void use(Ledger& ledger) {
   CHECK(ledger.check().has_value());
-  const LedgerView view = ledger.snapshot();
+  const LedgerView view = ledger.view();
   for (const PartitionRecord& partition : view.partitions()) {
     CHECK(LedgerView::open(filtered_copy(view.words(), partition.uid)).has_value());
     CHECK(ledger.release_all(partition.id).has_value());
@@ -72,7 +72,7 @@ void use(Ledger& ledger) {
   }
   for (const FrameRun& run : ledger.scrubbing()) CHECK(ledger.scrubbed(run).has_value());
   CHECK(ledger.check().has_value());
-  CHECK(ledger.snapshot().count(FrameState::kFree) == ledger.frames());
+  CHECK(ledger.view().count(FrameState::kFree) == ledger.frames());
 }
 
 }  // namespace
