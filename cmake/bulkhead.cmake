@@ -24,8 +24,10 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
   target_compile_definitions(bulkhead_flags INTERFACE _FORTIFY_SOURCE=2)
 endif()
 
+# Coverage in the libraries; the engine only in the targets.
+add_library(bulkhead_coverage INTERFACE)
 if(BULKHEAD_FUZZ)
-  # Coverage in the libraries; the engine only in the targets.
+  target_compile_options(bulkhead_coverage INTERFACE -fsanitize=fuzzer-no-link)
   target_link_options(bulkhead_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
@@ -34,10 +36,43 @@ add_library(bulkhead_core_flags INTERFACE)
 target_link_libraries(bulkhead_core_flags INTERFACE bulkhead_flags)
 target_compile_options(bulkhead_core_flags INTERFACE -fno-exceptions -fno-rtti)
 
-# bulkhead_folder(<name> [USES <folder>...] [LIBS <library>...])
-# One static library from the *.cc below the folder, and one test program from its *_test.cc.
+# bulkhead_headers(<name> <headers> <flags and libraries>...)
+# Headers that are compiled once for all that is built with the same flags.
+function(bulkhead_headers name headers)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${name}.cc CONTENT "")
+  add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/${name}.cc)
+  target_link_libraries(${name} PRIVATE ${ARGN})
+  target_precompile_headers(${name} PRIVATE ${headers})
+endfunction()
+
+# Most of the time of a compilation goes into the standard library's headers. Only with sanitizers:
+# the other builds show which includes are missing.
+set(bulkhead_common_headers)
+if(BULKHEAD_SANITIZE)
+  set(bulkhead_common_headers <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <filesystem>
+    <fstream> <functional> <map> <memory> <mutex> <optional> <span> <sstream> <string> <thread>
+    <vector>)
+  bulkhead_headers(bulkhead_core_headers "${bulkhead_common_headers}"
+    bulkhead_core_flags bulkhead_coverage)
+  bulkhead_headers(bulkhead_headers "${bulkhead_common_headers}"
+    bulkhead_flags bulkhead_coverage)
+endif()
+
+if(BULKHEAD_TESTS)
+  find_package(GTest REQUIRED)
+  # Tests need no speed but of compilation. glibc fortifies optimised code only, and says so.
+  add_library(bulkhead_test_flags INTERFACE)
+  target_link_libraries(bulkhead_test_flags INTERFACE bulkhead_flags GTest::gtest_main)
+  target_compile_options(bulkhead_test_flags INTERFACE -O0 -U_FORTIFY_SOURCE -fPIE)
+  set(bulkhead_test_headers <gtest/gtest.h> ${bulkhead_common_headers})
+  bulkhead_headers(bulkhead_test_headers "${bulkhead_test_headers}" bulkhead_test_flags)
+endif()
+
+# bulkhead_folder(<name> [EXCEPTIONS] [FAST_TESTS] [USES <folder>...] [LIBS <library>...])
+# One static library from the *.cc below the folder, and one test program from its *_test.cc, which
+# is optimised with FAST_TESTS.
 function(bulkhead_folder name)
-  cmake_parse_arguments(ARG "EXCEPTIONS" "" "USES;LIBS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "EXCEPTIONS;FAST_TESTS" "" "USES;LIBS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$|/main\\.cc$")
@@ -49,22 +84,19 @@ function(bulkhead_folder name)
   list(TRANSFORM uses PREPEND bulkhead_)
   if(ARG_EXCEPTIONS)
     set(flags bulkhead_flags)
+    set(headers bulkhead_headers)
   else()
     set(flags bulkhead_core_flags)
+    set(headers bulkhead_core_headers)
   endif()
 
   if(sources)
     add_library(bulkhead_${name} STATIC ${sources})
-    target_link_libraries(bulkhead_${name} PUBLIC ${uses} ${ARG_LIBS} PRIVATE ${flags})
+    target_link_libraries(bulkhead_${name} PUBLIC ${uses} ${ARG_LIBS}
+      PRIVATE ${flags} bulkhead_coverage)
     target_include_directories(bulkhead_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
-    if(BULKHEAD_FUZZ)
-      target_compile_options(bulkhead_${name} PRIVATE -fsanitize=fuzzer-no-link)
-    endif()
-    if(BULKHEAD_SANITIZE)
-      # Most of the time goes into the standard library's headers. Only here: the other builds show
-      # which includes are missing.
-      target_precompile_headers(bulkhead_${name} PRIVATE <algorithm> <array> <atomic> <cstdint>
-        <cstring> <functional> <memory> <mutex> <optional> <span> <string> <vector>)
+    if(TARGET ${headers})
+      target_precompile_headers(bulkhead_${name} REUSE_FROM ${headers})
     endif()
   else()
     add_library(bulkhead_${name} INTERFACE)
@@ -73,10 +105,15 @@ function(bulkhead_folder name)
 
   if(BULKHEAD_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE bulkhead_${name} bulkhead_flags GTest::gtest_main)
-    # Tests need no speed but of compilation. glibc fortifies optimised code only, and says so.
-    target_compile_options(${name}_test PRIVATE -O0 -U_FORTIFY_SOURCE)
-    target_precompile_headers(${name}_test PRIVATE <gtest/gtest.h>)
+    target_link_libraries(${name}_test PRIVATE bulkhead_${name})
+    if(ARG_FAST_TESTS)
+      target_link_libraries(${name}_test PRIVATE bulkhead_flags GTest::gtest_main)
+      target_compile_options(${name}_test PRIVATE -O1)
+      target_precompile_headers(${name}_test PRIVATE ${bulkhead_test_headers})
+    else()
+      target_link_libraries(${name}_test PRIVATE bulkhead_test_flags)
+      target_precompile_headers(${name}_test REUSE_FROM bulkhead_test_headers)
+    endif()
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 900)
   endif()

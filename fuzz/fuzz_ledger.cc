@@ -64,15 +64,14 @@ std::vector<std::uint64_t> raw_words(std::span<const std::uint8_t> input) {
 
 void use(Ledger& ledger) {
   CHECK(ledger.check().has_value());
-  const LedgerView view = ledger.snapshot();
-  for (const PartitionRecord& partition : view.partitions()) {
-    CHECK(LedgerView::open(filtered_copy(view.words(), partition.uid)).has_value());
+  for (const PartitionRecord& partition : ledger.view().partitions()) {
+    CHECK(LedgerView::open(filtered_copy(ledger.words(), partition.uid)).has_value());
     CHECK(ledger.release_all(partition.id).has_value());
     CHECK(ledger.check().has_value());
   }
   for (const FrameRun& run : ledger.scrubbing()) CHECK(ledger.scrubbed(run).has_value());
   CHECK(ledger.check().has_value());
-  CHECK(ledger.snapshot().count(FrameState::kFree) == ledger.frames());
+  CHECK(ledger.view().count(FrameState::kFree) == ledger.frames());
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ class LedgerMemoryTest : public ::testing::Test {
     }
     return run;
   }
-  HostMemory read() { return memory_of_ledger(ledger_->snapshot(), machine_.root(), kRuntime); }
+  HostMemory read() { return memory_of_ledger(ledger_->view(), machine_.root(), kRuntime); }
 
   LedgerMemory storage_{72};
   host::FakeProcesses machine_;

@@ -73,7 +73,7 @@ class DaemonTest : public ::testing::Test {
   // When all frames of the dead are scrubbed; the ledger is then in order.
   LedgerView settled() const {
     for (int i = 0; i < 3000; ++i) {
-      const LedgerView view = ledger();
+      LedgerView view = ledger();
       if (view.count(FrameState::kScrubbing) == 0 && view.check()) return view;
       ::usleep(10'000);
     }

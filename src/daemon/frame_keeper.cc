@@ -50,7 +50,7 @@ Result<void> FrameKeeper::reconcile() {
 
 // An extent without a file never reached its owner.
 Result<void> FrameKeeper::release_without_file(std::size_t pool, std::span<const FrameRun> files) {
-  for (const HeldRun& extent : ledger_.snapshot().extents()) {
+  for (const HeldRun& extent : ledger_.view().extents()) {
     const Place place = place_of(extent.run);
     if (place.pool != pool) continue;
     if (std::find(files.begin(), files.end(), place.run) != files.end()) continue;
@@ -62,7 +62,7 @@ Result<void> FrameKeeper::release_without_file(std::size_t pool, std::span<const
 // A file is an extent's, or waits for scrubbing as one run, or is a stray.
 Result<void> FrameKeeper::remove_strays(std::size_t pool, std::span<const FrameRun> files) {
   std::vector<FrameRun> known = ledger_.scrubbing();
-  for (const HeldRun& extent : ledger_.snapshot().extents()) known.push_back(extent.run);
+  for (const HeldRun& extent : ledger_.view().extents()) known.push_back(extent.run);
   for (const FrameRun& file : files) {
     const FrameRun run = in_ledger(pool, file);
     if (std::find(known.begin(), known.end(), run) == known.end()) TRY(remove_stray(pool, file));
@@ -89,7 +89,7 @@ bool FrameKeeper::all_free(FrameRun run) const {
 }
 
 std::optional<PartitionId> FrameKeeper::partition_of(const PartitionSetup& setup) const {
-  for (const PartitionRecord& known : ledger_.snapshot().partitions()) {
+  for (const PartitionRecord& known : ledger_.view().partitions()) {
     if (known.pid == setup.pid && known.start_time == setup.start_time) return known.id;
   }
   return std::nullopt;
@@ -113,7 +113,7 @@ Result<PartitionId> FrameKeeper::enter(const PartitionSetup& setup,
 }
 
 Result<void> FrameKeeper::check_quota(PartitionId partition, std::uint64_t frames) const {
-  const std::vector<PartitionRecord> partitions = ledger_.snapshot().partitions();
+  const std::vector<PartitionRecord> partitions = ledger_.view().partitions();
   const std::vector<std::uint64_t> counts = ledger_.frames_by_slot();
   const auto self = std::find_if(partitions.begin(), partitions.end(),
                                  [&](const auto& record) { return record.id == partition; });

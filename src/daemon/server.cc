@@ -92,7 +92,7 @@ Result<std::unique_ptr<Server>> Server::create(EventLoop& loop, FrameKeeper& kee
 }
 
 Result<void> Server::adopt_partitions() {
-  for (const PartitionRecord& partition : keeper_.ledger().snapshot().partitions()) {
+  for (const PartitionRecord& partition : keeper_.ledger().view().partitions()) {
     const auto process = identify_process(static_cast<pid_t>(partition.pid));
     if (process && process->start_time == partition.start_time) {
       TRY(watch_owner(partition.id, *process));

@@ -65,7 +65,7 @@ Result<std::unique_ptr<LedgerFile>> create_ledger(const std::string& path,
 // (FrameKeeper sees to that).
 Result<std::unique_ptr<LedgerFile>> replace_ledger(const std::string& path, const Ledger& ledger,
                                                    std::span<const PoolSetup> setups) {
-  for (const PartitionRecord& partition : ledger.snapshot().partitions()) {
+  for (const PartitionRecord& partition : ledger.view().partitions()) {
     if (!is_alive(partition)) continue;
     return Error{Errc::kExists, 0,
                  "partitions run on other pools than these: start with the same --pool options, or "

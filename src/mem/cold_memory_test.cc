@@ -164,7 +164,8 @@ TEST_F(ColdMemoryTest, AFailureWhilePrefetchingCountsToo) {
   ASSERT_TRUE(cold->seal_all());
   vault_.break_page(1002);
   cold->resume();
-  for (std::uint64_t page = 1000; page < 1002; ++page) EXPECT_EQ(ram.cell(page), page + 1);
+  // Many: two servers may see two faults the wrong way round, and then no stream.
+  for (std::uint64_t page = 900; page < 1002; ++page) EXPECT_EQ(ram.cell(page), page + 1);
   observer_.failures.wait(0);
   EXPECT_EQ(observer_.failed_page, 1002u);
 }

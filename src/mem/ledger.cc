@@ -319,8 +319,8 @@ std::uint64_t Ledger::free_frames(std::size_t pool) const {
   return count;
 }
 
-LedgerView Ledger::snapshot() const {
-  return LedgerView({words().begin(), words().end()});
+LedgerView Ledger::view() const {
+  return LedgerView(words());
 }
 
 }  // namespace bulkhead

@@ -90,7 +90,8 @@ class Ledger {
   // In slots' order; 0 for one that has none.
   std::vector<std::uint64_t> frames_by_slot() const;
   std::uint64_t free_frames(std::size_t pool) const;
-  LedgerView snapshot() const;
+  // Valid until the next change.
+  LedgerView view() const;
   std::span<const std::uint64_t> words() const { return storage_->words(); }
 
  private:

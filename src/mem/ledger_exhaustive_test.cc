@@ -41,7 +41,7 @@ class Explorer {
       waiting_.pop_front();
       load(from);
       Ledger ledger = Ledger::open(storage_).value();
-      const Model before = Model::of(ledger.snapshot());
+      const Model before = Model::of(ledger.view());
       for (const Operation& op : operations()) {
         const std::string wrong = step(ledger, before, op);
         if (!wrong.empty()) return wrong;
@@ -140,7 +140,7 @@ class Explorer {
     if (const Result<void> sound = ledger.check(); !sound) {
       return std::string(sound.error().what) + ": " + describe(op);
     }
-    if (!(Model::of(ledger.snapshot()) == model)) return "not as the model: " + describe(op);
+    if (!(Model::of(ledger.view()) == model)) return "not as the model: " + describe(op);
     remember(state());
     return {};
   }

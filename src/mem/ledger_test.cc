@@ -27,7 +27,7 @@ class LedgerTest : public ::testing::Test {
   static FrameRun run(std::uint64_t first, std::uint64_t frames) {
     return {FrameIndex(first), frames};
   }
-  std::uint64_t count(FrameState state) const { return ledger_.snapshot().count(state); }
+  std::uint64_t count(FrameState state) const { return ledger_.view().count(state); }
 
   RecordingStorage storage_{kFrames};
   Ledger ledger_ = two_pools(storage_);
@@ -67,7 +67,7 @@ TEST_F(LedgerTest, ADeadPartitionIsNobodysAnyMore) {
   ASSERT_TRUE(ledger_.grant(db, {.grantee = web, .pages = {PageIndex(1), 1}}));
   ASSERT_TRUE(ledger_.release_all(web));
   EXPECT_EQ(ledger_.scrubbing(), std::vector<FrameRun>{run(0, 2)});
-  EXPECT_TRUE(ledger_.snapshot().grants().empty());
+  EXPECT_TRUE(ledger_.view().grants().empty());
   EXPECT_EQ(count(FrameState::kShared), 0U);
   EXPECT_EQ(ledger_.take(web, 0, 1).error().code, Errc::kNotFound);
   const PartitionId next = make("next");
@@ -207,7 +207,7 @@ class RandomActs {
 
 TEST_F(LedgerTest, AgreesWithTheModelOverMillionsOfChanges) {
   RandomActs acts(1);
-  Model model = Model::of(ledger_.snapshot());
+  Model model = Model::of(ledger_.view());
   std::array<std::array<int, 2>, 10> outcomes{};
   storage_.log.clear();
   for (int i = 0; i < 2'000'000; ++i) {
@@ -222,7 +222,7 @@ TEST_F(LedgerTest, AgreesWithTheModelOverMillionsOfChanges) {
     storage_.log.clear();
     if (i % 64 != 0) continue;
     ASSERT_TRUE(ledger_.check()) << ledger_.check().error().what << " after " << op;
-    ASSERT_TRUE(Model::of(ledger_.snapshot()) == model) << "change " << i << ": " << op;
+    ASSERT_TRUE(Model::of(ledger_.view()) == model) << "change " << i << ": " << op;
   }
   for (std::size_t act = 1; act < outcomes.size(); ++act) {
     EXPECT_GT(outcomes[act][0], 100) << "seldom refused: " << act;
@@ -257,7 +257,7 @@ void kill_everywhere(const RecordingStorage& after, const Model& before, const O
     auto opened = Ledger::open(killed);
     ASSERT_TRUE(opened) << opened.error().what << " store " << i << " of " << op;
     ASSERT_TRUE(opened->check()) << opened->check().error().what << " store " << i << " of " << op;
-    expect_recovered(before, done, Model::of(opened->snapshot()), op);
+    expect_recovered(before, done, Model::of(opened->view()), op);
     // And killed again while it recovers.
     const auto recovery = killed.log;
     for (std::size_t j = recovery.size(); j-- > 0;) {
@@ -266,7 +266,7 @@ void kill_everywhere(const RecordingStorage& after, const Model& before, const O
       auto reopened = Ledger::open(again);
       ASSERT_TRUE(reopened) << reopened.error().what << " store " << i << "," << j << " of " << op;
       ASSERT_TRUE(reopened->check()) << reopened->check().error().what;
-      expect_recovered(before, done, Model::of(reopened->snapshot()), op);
+      expect_recovered(before, done, Model::of(reopened->view()), op);
     }
     killed.log.clear();
   }
@@ -274,13 +274,13 @@ void kill_everywhere(const RecordingStorage& after, const Model& before, const O
 
 TEST_F(LedgerTest, AKillBetweenAnyTwoStoresLosesAndLeaksNothing) {
   RandomActs acts(2);
-  Model model = Model::of(ledger_.snapshot());
+  Model model = Model::of(ledger_.view());
   int kills = 0;
   for (int i = 0; i < 20'000; ++i) {
     storage_.log.clear();
     const Operation op = acts.next(model);
     const Attempt got = attempt(ledger_, op);
-    const Model before = std::exchange(model, Model::of(ledger_.snapshot()));
+    const Model before = std::exchange(model, Model::of(ledger_.view()));
     if (!got.allowed || i % 4 != 0) continue;
     kills += static_cast<int>(storage_.log.size());
     ASSERT_NO_FATAL_FAILURE(kill_everywhere(storage_, before, op));

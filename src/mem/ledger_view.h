@@ -63,9 +63,13 @@ Result<void> validate_ledger(std::span<const std::uint64_t> words, LedgerRule ru
 // Of words that are a valid ledger.
 std::vector<PoolRecord> pool_records(std::span<const std::uint64_t> words);
 
-// A copy of a ledger to look at. Frames, slots and grants that a caller asks for must exist.
+// A ledger to look at: a copy of one, or Ledger::view(). Frames, slots and grants that a caller
+// asks for must exist.
 class LedgerView {
  public:
+  LedgerView(LedgerView&&) = default;
+  LedgerView& operator=(LedgerView&&) = default;
+
   // kMalformed with the first reason found, if the words are no ledger. Accepts what a killed
   // writer leaves (kRecoverable): check() tells.
   static Result<LedgerView> open(std::vector<std::uint64_t> words);
@@ -93,9 +97,12 @@ class LedgerView {
 
  private:
   friend class Ledger;  // whose words are valid
-  explicit LedgerView(std::vector<std::uint64_t> words) : words_(std::move(words)) {}
+  explicit LedgerView(std::span<const std::uint64_t> words) : words_(words) {}
+  explicit LedgerView(std::vector<std::uint64_t> words)
+      : owned_(std::move(words)), words_(owned_) {}
 
-  std::vector<std::uint64_t> words_;
+  std::vector<std::uint64_t> owned_;      // empty: the words are a Ledger's
+  std::span<const std::uint64_t> words_;  // a move leaves them where they are
 };
 
 // What a user may see who is not root: its own partitions, and of others only that a frame is in

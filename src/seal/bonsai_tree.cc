@@ -51,8 +51,10 @@ BonsaiTree::Stripe& BonsaiTree::stripe_of(std::uint64_t leaf) {
 
 void BonsaiTree::insert(Stripe& stripe, std::uint64_t index, std::unique_ptr<TreeNode> node) {
   stripe.cached.push_back(index);
-  leaves_[index] = {.node = nullptr, .dirty = false, .recent = false};
-  std::atomic_ref(leaves_[index].node).store(node.release(), std::memory_order_relaxed);
+  Leaf& leaf = leaves_[index];
+  leaf.dirty = false;
+  leaf.recent = false;
+  std::atomic_ref(leaf.node).store(node.release(), std::memory_order_relaxed);
 }
 
 void BonsaiTree::drop(std::uint64_t index) {
