@@ -48,8 +48,10 @@ constexpr std::uint8_t kGoIdle = 1U << 1;
 // TPM_CRB_CTRL_STS
 constexpr std::uint32_t kTpmError = 1U << 0;
 constexpr std::uint32_t kTpmIdle = 1U << 1;
-// TPM_CRB_INTF_ID: a CRB and nothing else, version 1, five localities, 64 bytes at once.
-constexpr std::uint32_t kInterface = 1U << 0 | 1U << 4 | 1U << 8 | 3U << 11 | 1U << 14 | 1U << 17;
+// TPM_CRB_INTF_ID: a CRB and nothing else, version 1, five localities, no need to go idle between
+// commands, 64 bytes at once.
+constexpr std::uint32_t kInterface =
+    1U << 0 | 1U << 4 | 1U << 8 | 1U << 9 | 3U << 11 | 1U << 14 | 1U << 17;
 constexpr std::uint32_t kVendor = 0x1014;  // IBM, as libtpms says of itself
 
 // TPM 2.0 Part 2, "TPM_RC".
@@ -172,6 +174,8 @@ void TpmCrb::write_byte(std::uint64_t locality, std::uint64_t offset, std::uint8
   if (offset == kLocCtrl) return control_locality(locality, value);
   if (!is_active(locality)) return;
   if (offset >= kDataBuffer) {
+    // Linux sends its first commands one after another, without a cmdReady between.
+    if (state_ == State::kCompletion) make_ready();
     if (state_ == State::kReady) buffer_[offset - kDataBuffer] = static_cast<std::byte>(value);
     return;
   }
@@ -230,11 +234,15 @@ void TpmCrb::enter_next_locality() {
 void TpmCrb::request_state(std::uint8_t value) {
   if (state_ == State::kExecution) return;
   if ((value & kCmdReady) != 0) {
-    state_ = State::kReady;
-    buffer_.fill(std::byte{0});
+    make_ready();
   } else if ((value & kGoIdle) != 0) {
     state_ = State::kIdle;
   }
+}
+
+void TpmCrb::make_ready() {
+  state_ = State::kReady;
+  buffer_.fill(std::byte{0});
 }
 
 void TpmCrb::cancel(std::uint8_t value) {

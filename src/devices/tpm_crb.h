@@ -79,6 +79,7 @@ class TpmCrb final : public BusDevice, public Stateful {
   void leave_locality() REQUIRES(mutex_);
   void enter_next_locality() REQUIRES(mutex_);
   void request_state(std::uint8_t value) REQUIRES(mutex_);
+  void make_ready() REQUIRES(mutex_);
   void cancel(std::uint8_t value) REQUIRES(mutex_);
   void start() REQUIRES(mutex_);
   bool is_active(std::uint64_t locality) const REQUIRES(mutex_);

@@ -119,6 +119,20 @@ TEST_F(TpmCrbTest, RunsACommand) {
   EXPECT_EQ(driver.read(kCtrlSts), 2U);
 }
 
+TEST_F(TpmCrbTest, CommandsMayFollowEachOtherAtOnce) {
+  Driver driver = locality(0);
+  driver.write(kLocCtrl, kRequest);
+  driver.start(command(20, 0x144));
+  driver.await_end();
+  const Bytes next = command(14, 0x143);
+  driver.fill(next);
+  driver.write(kStart, 1U);
+  driver.await_end();
+  EXPECT_EQ(tpm_.last_command(), next);
+  EXPECT_EQ(driver.response(14), next);
+  EXPECT_EQ(driver.read<std::uint32_t>(kData + 16), 0U);  // nothing of the one before
+}
+
 TEST_F(TpmCrbTest, TheLongestCommandFits) {
   Driver driver = locality(0);
   driver.write(kLocCtrl, kRequest);
