@@ -28,6 +28,8 @@ struct CertificateForm {
   std::string extended_key_usage = {};
   std::optional<Bytes> host_identity = {};
   int host_identity_count = 1;
+  bool host_identity_critical = false;
+  std::optional<long> serial = {};  // none: another one each time
   UtcTime not_before = parse_utc_time("2026-01-01T00:00:00Z").value();
   UtcTime not_after = parse_utc_time("2027-01-01T00:00:00Z").value();
   long version = 2;
@@ -102,7 +104,8 @@ class AuthorityForTest {
     X509* certificate = made.get();
     CHECK(X509_set_version(certificate, form.version) == 1);
     static long serial = 1;
-    CHECK(ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial++) == 1);
+    const long number = form.serial.value_or(serial++);
+    CHECK(ASN1_INTEGER_set(X509_get_serialNumber(certificate), number) == 1);
     set_name(X509_get_subject_name(certificate), form.subject);
     X509_NAME* issuer_name = X509_get_subject_name(issuer == nullptr ? certificate : issuer);
     CHECK(X509_set_issuer_name(certificate, issuer_name) == 1);
@@ -140,14 +143,15 @@ class AuthorityForTest {
     add(NID_subject_key_identifier, "hash");
     add(NID_authority_key_identifier, "keyid:always");
     for (int i = 0; form.host_identity && i < form.host_identity_count; ++i) {
-      add_host_identity(certificate, *form.host_identity);
+      add_host_identity(certificate, *form.host_identity, form.host_identity_critical);
     }
   }
-  static void add_host_identity(X509* certificate, std::span<const std::byte> value) {
+  static void add_host_identity(X509* certificate, std::span<const std::byte> value,
+                                bool critical) {
     ASN1_OBJECT* object = OBJ_txt2obj("2.25.197643255959663459791078496310340433282.1", 1);
     ASN1_OCTET_STRING* content = ASN1_OCTET_STRING_new();
     ASN1_OCTET_STRING_set(content, openssl_bytes(value), openssl_length(value));
-    X509_EXTENSION* made = X509_EXTENSION_create_by_OBJ(nullptr, object, 0, content);
+    X509_EXTENSION* made = X509_EXTENSION_create_by_OBJ(nullptr, object, critical ? 1 : 0, content);
     CHECK(made != nullptr && X509_add_ext(certificate, made, -1) == 1);
     X509_EXTENSION_free(made);
     ASN1_OCTET_STRING_free(content);

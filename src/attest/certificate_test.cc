@@ -77,8 +77,14 @@ TEST(Certificate, RefusesOtherForms) {
   form = partition_ca_form(host_with_tpm(1));
   form.host_identity_count = 2;
   EXPECT_EQ(refusal_of(leaf_with(form)), "an extension comes twice");
-  form = attestation_key_form();
-  form.subject.assign(9000, 'x');
+  form.host_identity_count = 1;
+  form.host_identity_critical = true;
+  EXPECT_EQ(refusal_of(leaf_with(form)), "an unknown extension is critical");
+  for (long serial : {0L, -5L}) {
+    form = attestation_key_form();
+    form.serial = serial;
+    EXPECT_EQ(refusal_of(leaf_with(form)), "a serial number that is none");
+  }
   EXPECT_EQ(refusal_of(Bytes(9000)), "a certificate of more than 8 KiB");
 }
 
