@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attest/certificate.h"
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -12,6 +11,7 @@
 #include <string_view>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_errors.h"
 
 namespace bulkhead {
 namespace {
@@ -25,10 +25,6 @@ constexpr int kMaxRsaBits = 4096;
 // Values of extensions in DER that have one form only.
 constexpr unsigned char kAttestationKeyUsage[] = {0x30, 0x07, 0x06, 0x05, 0x67,
                                                   0x81, 0x05, 0x08, 0x03};
-
-struct ErrorQueueCleaner {
-  ~ErrorQueueCleaner() { ERR_clear_error(); }
-};
 
 Error malformed(const char* what) {
   return Error{Errc::kMalformed, 0, what};

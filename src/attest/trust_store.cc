@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_errors.h"
 
 namespace bulkhead {
 namespace {
@@ -16,10 +17,6 @@ namespace {
 // What the chain of a partition's key may have above its leaf at most.
 constexpr int kMaxDepth = 5;
 constexpr int kAuthLevel = 2;  // 112 bits: OpenSSL's own idea of what is too weak
-
-struct ErrorQueueCleaner {
-  ~ErrorQueueCleaner() { ERR_clear_error(); }
-};
 
 struct Release {
   void operator()(BIO* bio) const { BIO_free(bio); }

@@ -3,13 +3,13 @@
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
 #include <string_view>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_errors.h"
 
 namespace bulkhead {
 namespace {
@@ -24,10 +24,6 @@ struct Release {
 };
 template <class T>
 using Owned = std::unique_ptr<T, Release>;
-
-struct ErrorQueueCleaner {
-  ~ErrorQueueCleaner() { ERR_clear_error(); }
-};
 
 // An encrypted key shall be refused, not asked about on a terminal.
 int no_password(char*, int, int, void*) {
