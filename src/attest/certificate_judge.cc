@@ -100,6 +100,7 @@ void ChainJudge::judge_key() {
 
 void ChainJudge::judge_time(UtcTime now) {
   std::vector<Validity> all;
+  all.reserve(chain_.size() + 1);
   for (const Certificate& certificate : chain_) all.push_back(certificate.validity());
   if (root_) all.push_back(*root_);
   const auto bad =
