@@ -144,13 +144,13 @@ void check_options(const VerifyOptions& options) {
   }
 }
 
-SigningKey read_signing_key(const std::string& path) {
+Es256Key read_ear_key(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077) != 0) {
     throw CannotLook("key '" + path + "' can be read by others; chmod 600 it");
   }
   std::string pem = read_file("key", path, kMaxPemBytes);
-  auto key = SigningKey::from_pem(std::as_bytes(std::span(pem)));
+  auto key = Es256Key::from_pem(std::as_bytes(std::span(pem)));
   wipe(std::as_writable_bytes(std::span(pem)));
   if (!key) {
     throw CannotLook("key '" + path + "': " + key.error().what +
@@ -160,7 +160,7 @@ SigningKey read_signing_key(const std::string& path) {
 }
 
 void write_token(const VerifyOptions& options, const EvidenceVerdict& verdict,
-                 const ResultContext& context, const SigningKey& key) {
+                 const ResultContext& context, const Es256Key& key) {
   const auto token = result_token(verdict, context, key);
   if (!token) throw CannotLook(std::string("cannot sign the result: ") + token.error().what);
   std::ofstream file(options.ear, std::ios::binary | std::ios::trunc);
@@ -186,8 +186,8 @@ int refuse_malformed(const VerifyOptions& options, const std::string& error) {
 int verify(const VerifyOptions& options) {
   const PolicyFile policy = read_policy(options.policy);
   const TrustStore trust = read_trust(options.trust);
-  std::optional<SigningKey> key;
-  if (!options.ear_key.empty()) key = read_signing_key(options.ear_key);
+  std::optional<Es256Key> key;
+  if (!options.ear_key.empty()) key = read_ear_key(options.ear_key);
   const std::string text = read_file("evidence", options.evidence, kMaxEvidenceBytes);
   std::string error;
   const auto evidence = parse_evidence(text, error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "crypto/signing_key.h"
+#include "crypto/es256_key.h"
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
@@ -39,22 +39,21 @@ bool is_p256(EVP_PKEY* key) {
 
 }  // namespace
 
-void SigningKey::Free::operator()(evp_pkey_st* key) const {
+void Es256Key::Free::operator()(evp_pkey_st* key) const {
   EVP_PKEY_free(key);
 }
 
-Result<SigningKey> SigningKey::from_pem(std::span<const std::byte> pem) {
+Result<Es256Key> Es256Key::from_pem(std::span<const std::byte> pem) {
   const ErrorQueueCleaner cleaner;
   const Owned<BIO> bio(BIO_new_mem_buf(pem.data(), openssl_length(pem)));
   if (bio == nullptr) return openssl_failed();
   Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
   if (key == nullptr) return Error{Errc::kMalformed, 0, "not an unencrypted private key in PEM"};
   if (!is_p256(key.get())) return Error{Errc::kUnsupported, 0, "not a key on P-256"};
-  return SigningKey(std::move(key));
+  return Es256Key(std::move(key));
 }
 
-Result<SigningKey::Es256Signature> SigningKey::sign_es256(
-    std::span<const std::byte> message) const {
+Result<Es256Key::Es256Signature> Es256Key::sign_es256(std::span<const std::byte> message) const {
   const ErrorQueueCleaner cleaner;
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   std::array<unsigned char, kMaxDerBytes> der{};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "crypto/signing_key.h"
+#include "crypto/es256_key.h"
 
 #include <gtest/gtest.h>
 #include <openssl/ec.h>
@@ -50,9 +50,9 @@ PublicKey public_half(EVP_PKEY* key) {
       .value();
 }
 
-TEST(SigningKey, SignsAsJwsWantsIt) {
+TEST(Es256Key, SignsAsJwsWantsIt) {
   const KeyPair pair(EVP_EC_gen("P-256"));
-  const SigningKey key = SigningKey::from_pem(bytes_of(pem_of(pair.key))).value();
+  const Es256Key key = Es256Key::from_pem(bytes_of(pem_of(pair.key))).value();
   const PublicKey verifier = public_half(pair.key);
   const std::string message = "header.payload";
   // Often enough that numbers with leading zeros come by.
@@ -67,12 +67,12 @@ TEST(SigningKey, SignsAsJwsWantsIt) {
   }
 }
 
-TEST(SigningKey, RefusesOtherKeys) {
+TEST(Es256Key, RefusesOtherKeys) {
   const KeyPair p256(EVP_EC_gen("P-256"));
   const KeyPair p384(EVP_EC_gen("P-384"));
   const KeyPair rsa(EVP_RSA_gen(2048));
   const auto error = [](const std::string& pem) {
-    const auto key = SigningKey::from_pem(bytes_of(pem));
+    const auto key = Es256Key::from_pem(bytes_of(pem));
     return key ? "" : key.error().what;
   };
   EXPECT_STREQ(error(pem_of(p384.key)), "not a key on P-256");
