@@ -56,6 +56,9 @@ struct Claims {
   // SHA-256 of the public endorsement key of the host's TPM, or of its software key without one.
   std::optional<Sha256Digest> host;
   std::optional<std::uint64_t> quote_age_s;
+  // The relying party itself cannot say when it asked, and has been told what that means: then the
+  // quote's age is not judged. Nothing that comes from the partition sets this.
+  bool age_is_open = false;
 };
 
 }  // namespace bulkhead

@@ -56,6 +56,10 @@ void judge_host(Report& report, const Rules& rules, const Claims& claims) {
 
 void judge_freshness(Report& report, const Rules& rules, const Claims& claims) {
   const auto& age = claims.quote_age_s;
+  if (!age && claims.age_is_open) {
+    report.not_applicable(Check::kFreshness, "when the nonce was given out is not known");
+    return;
+  }
   report.judge(Check::kFreshness, age && *age <= rules.max_quote_age_s,
                age ? std::to_string(*age) + " s old" : "of unknown age",
                "at most " + std::to_string(rules.max_quote_age_s) + " s");

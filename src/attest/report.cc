@@ -26,6 +26,12 @@ constexpr std::array<CheckText, kCheckCount> kTexts = {{
     {"nonce", "the quote does not answer this challenge, or was made for another requester's key"},
     {"pcr-selection", "the quote leaves out PCRs that the policy depends on"},
     {"pcr-digest", "the PCR values are not those that were quoted"},
+    {"certificate-chain", "nobody whom we trust says that the key belongs to a machine"},
+    {"certificate-key", "the certificate is that of another key"},
+    {"certificate-time", "a certificate has expired, or is not valid yet"},
+    {"host-identity", "the partition CA does not say which machine it belongs to"},
+    {"event-log", "the event log does not explain the quoted PCR values"},
+    {"launch", "the event log does not tell of a partition's start"},
     {"secret", "the policy has no section for this secret"},
     {"debug", "the partition's monitor lets itself be debugged"},
     {"isolation", "the partition's memory is isolated less than the policy demands"},
@@ -95,6 +101,12 @@ void Report::add(Check check, Outcome outcome, std::string seen, std::string wan
   CHECK(std::ranges::find(findings_, check, &Finding::check) == findings_.end());
   if (switches_.is_off(check)) outcome = Outcome::kOff;
   findings_.push_back({check, outcome, std::move(seen), std::move(wanted)});
+}
+
+void Report::append(const Report& other) {
+  for (const Finding& finding : other.findings_) {
+    add(finding.check, finding.outcome, finding.seen, finding.wanted);
+  }
 }
 
 const Finding* Report::refusal() const {

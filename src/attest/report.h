@@ -20,6 +20,14 @@ enum class Check : std::uint8_t {
   kNonce,
   kPcrSelection,
   kPcrDigest,
+  // Of the certificates of the key that made it.
+  kCertificateChain,
+  kCertificateKey,
+  kCertificateTime,
+  kHostIdentity,
+  // Of the log that explains the quoted values.
+  kEventLog,
+  kLaunch,
   // Of the claims that a good quote supports, against a policy.
   kSecret,
   kDebug,
@@ -29,7 +37,7 @@ enum class Check : std::uint8_t {
   kFreshness,
   kMeasurement,
 };
-inline constexpr unsigned kCheckCount = 17;
+inline constexpr unsigned kCheckCount = 23;
 
 const char* to_string(Check check);  // "pcr-digest"
 // What it means that the check failed: a sentence for people.
@@ -76,6 +84,9 @@ class Report {
   void judge(Check check, bool passed, std::string seen, std::string wanted);
   void not_reached(Check check);
   void not_applicable(Check check, std::string why);
+
+  // What another judgement found, which made none of the same checks.
+  void append(const Report& other);
 
   const std::vector<Finding>& findings() const { return findings_; }
   // The first failure, which is the reason; null if there is none.

@@ -40,6 +40,14 @@ constexpr const char* kMeasureExamples =
     "Examples:\n"
     "  bulkhead measure --kernel vmlinuz --initrd initrd.img --memory 1G --cpus 2\n"
     "  bulkhead measure --config web.toml --reference web-2026-11 >>policy.toml\n";
+constexpr const char* kVerifyExamples =
+    "Says for every check what was seen and what was wanted, and then what is proved. Needs no\n"
+    "network. Without --nonce, evidence may be a replayed one.\n\n"
+    "Exit status: 0 accepted, 1 refused, 2 usage or a bad policy, 3 it could not look.\n\n"
+    "Examples:\n"
+    "  bulkhead verify --evidence web.json --policy policy.toml --trust roots\n"
+    "  bulkhead verify --evidence web.json --policy policy.toml --trust roots \\\n"
+    "      --nonce q1w2e3r4t5y6u7i8 --secret default/disk/key --json\n";
 constexpr const char* kPsExamples = "Example:\n  bulkhead ps --json\n";
 constexpr const char* kStopExamples =
     "Presses the guest's power button, every 5 seconds, and waits; a guest that does not power\n"
@@ -81,6 +89,7 @@ struct Choices {
   RunOptions run;
   std::string config;
   MeasureOptions measure;
+  VerifyOptions verify;
   StopOptions stop;
   std::string console_name;
   std::string suspend_name;
@@ -127,6 +136,26 @@ void add_run(CLI::App& app, Choices& choices) {
   measure->add_option("--event-log", choices.measure.event_log, "write the event log, too")
       ->option_text("FILE");
   measure->footer(kMeasureExamples);
+}
+
+void add_verify(CLI::App& app, VerifyOptions& options) {
+  CLI::App* verify =
+      app.add_subcommand("verify", "Check what a partition shows against a policy, and say why");
+  const auto add = [verify](const char* flag, std::string& text, const char* value,
+                            const char* help) {
+    return verify->add_option(flag, text, help)->option_text(value);
+  };
+  add("--evidence", options.evidence, "FILE", "what the partition showed")->required();
+  add("--policy", options.policy, "FILE", "what is accepted, in TOML")->required();
+  add("--trust", options.trust, "DIR", "roots in PEM form (default /etc/bulkhead/trust)");
+  add("--nonce", options.nonce, "NONCE", "that it must answer: base64url, or hex:DIGITS");
+  add("--nonce-time", options.nonce_time, "TIME", "when you gave the nonce out");
+  add("--secret", options.secret, "NAME", "judge by the rules of this secret");
+  add("--time", options.time, "TIME", "verify for 2026-11-22T14:05:00Z (default: now)");
+  verify->add_flag("--json", options.json, "as a JSON object");
+  add("--ear", options.ear, "FILE", "write the result as a signed token, too");
+  add("--ear-key", options.ear_key, "FILE", "private key on P-256 in PEM form that signs it");
+  verify->footer(kVerifyExamples);
 }
 
 RunOptions with_config(const Choices& choices) {
@@ -222,6 +251,7 @@ int dispatch(CLI::App& app, const Choices& choices) {
   const std::string chosen = app.get_subcommands().front()->get_name();
   if (chosen == "run") return run_command(with_config(choices));
   if (chosen == "measure") return measure_command(with_config(choices), choices.measure);
+  if (chosen == "verify") return verify_command(choices.verify);
   if (chosen == "ps") return ps_command(choices.ps_json);
   if (chosen == "stop") return stop_command(choices.stop);
   if (chosen == "console") return console_command(choices.console_name);
@@ -257,6 +287,7 @@ int parse_and_run(int argc, char** argv) {
   app.footer(kMainFooter);
   Choices choices;
   add_run(app, choices);
+  add_verify(app, choices.verify);
   add_others(app, choices);
   add_ledger(app, choices);
   if (argc >= 2 && !is_command(app, argv[1])) {

@@ -19,6 +19,20 @@ struct MeasureOptions {
 // `run` is the partition that would be started.
 int measure_command(const RunOptions& run, const MeasureOptions& options);
 
+struct VerifyOptions {
+  std::string evidence;
+  std::string policy;
+  std::string nonce;       // base64url, or hex:DIGITS; empty: none
+  std::string nonce_time;  // when it was given out
+  std::string trust;       // a directory of roots
+  std::string secret;
+  std::string time;  // to verify for; empty: now
+  bool json = false;
+  std::string ear;  // a file to write the signed result to
+  std::string ear_key;
+};
+int verify_command(const VerifyOptions& options);
+
 int ps_command(bool json);
 int console_command(const std::string& name);
 int doctor_command(bool json);

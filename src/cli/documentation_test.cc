@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "attest/report.h"
 #include "cli/run_options.h"
 #include "host/memory_audit.h"
 
@@ -50,6 +51,23 @@ TEST(Documentation, KnowsTheLedgerCommand) {
   for (std::uint8_t kind = 0; kind <= std::uint8_t(host::FindingKind::kOwnerDead); ++kind) {
     const char* name = host::to_string(host::FindingKind(kind));
     EXPECT_NE(manual.find(".B " + as_manual_text(name)), std::string::npos) << name;
+  }
+}
+
+TEST(Documentation, KnowsTheVerifyCommand) {
+  const std::string manual = read("docs/man/bulkhead-verify.1");
+  const std::string completion = read("src/cli/completion/bulkhead.bash");
+  const std::string checks = read("docs/attestation.md");
+  for (const char* word : {"--evidence", "--policy", "--trust", "--nonce", "--nonce-time",
+                           "--secret", "--time", "--json", "--ear", "--ear-key"}) {
+    EXPECT_NE(manual.find(as_manual_text(word)), std::string::npos) << word;
+    EXPECT_NE(completion.find(word), std::string::npos) << word;
+  }
+  for (unsigned i = 0; i < kCheckCount; ++i) {
+    const std::string name = to_string(static_cast<Check>(i));
+    EXPECT_NE(manual.find(as_manual_text(name)), std::string::npos) << name;
+    EXPECT_NE(checks.find("| " + std::to_string(i + 1) + " | `" + name + "` |"), std::string::npos)
+        << name;
   }
 }
 

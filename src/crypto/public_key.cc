@@ -4,7 +4,6 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_errors.h"
 
 namespace bulkhead {
 namespace {
@@ -32,11 +32,6 @@ struct Release {
 };
 template <class T>
 using Owned = std::unique_ptr<T, Release>;
-
-// What OpenSSL refuses about foreign bytes leaves no error queued for the next caller.
-struct ErrorQueueCleaner {
-  ~ErrorQueueCleaner() { ERR_clear_error(); }
-};
 
 Error refused() {
   return Error{Errc::kMalformed, 0, "not a public key"};

@@ -50,6 +50,7 @@ class PcrValues {
 
   // The values of what is selected; kNotFound if one is missing.
   Result<PcrValues> selected(const PcrSelections& selections) const;
+  bool operator==(const PcrValues&) const = default;
 
  private:
   std::map<PcrId, Bytes> values_;

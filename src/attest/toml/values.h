@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "measure/pcr_values.h"
 #include "attest/toml/policy_file.h"
 #include "base/toml.h"
+#include "measure/pcr_values.h"
 
 // What may stand in a policy, of TOML's types. Each function gives a value, or throws Refused with
 // the line that is wrong.

@@ -51,15 +51,29 @@ _bulkhead_ledger() {
   fi
 }
 
+_bulkhead_verify() {
+  local word=$1 previous=$2
+  case $previous in
+    --evidence | --policy | --trust | --ear | --ear-key)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      ;;
+    --nonce | --nonce-time | --secret | --time) ;;
+    *) _bulkhead_words "--evidence --policy --trust --nonce --nonce-time --secret --time --json \
+      --ear --ear-key --help" "$word" ;;
+  esac
+}
+
 _bulkhead() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   if ((COMP_CWORD == 1)); then
-    _bulkhead_words "run measure ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
+    _bulkhead_words "run measure verify ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
     return
   fi
   case ${COMP_WORDS[1]} in
     run) _bulkhead_run "$word" "$previous" ;;
     measure) _bulkhead_run "$word" "$previous" "--json --reference --event-log" ;;
+    verify) _bulkhead_verify "$word" "$previous" ;;
     stop) _bulkhead_words "$(_bulkhead_names) --force --timeout --help" "$word" ;;
     suspend | resume) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
     resize) _bulkhead_words "$(_bulkhead_names) --no-wait --help" "$word" ;;

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "measure/tpm_wire.h"
+
+// What nlohmann's parser lets pass, and a format of ours does not. Each function gives a value, or
+// throws Refused. Messages repeat no foreign bytes but those of a plain name.
+
+namespace bulkhead::attest_json {
+
+using Json = nlohmann::json;
+
+// Thrown and caught in this folder only.
+struct Refused {
+  std::string message;
+};
+
+struct Limits {
+  std::size_t bytes;
+  int depth;
+};
+
+// An object in UTF-8. No key comes twice in one object, at any depth.
+Json parse_object(std::string_view text, const Limits& limits);
+
+// A foreign name as a message may repeat it.
+std::string name_shown(std::string_view name);
+
+// That these keys are there, and no others but the optional ones.
+void check_keys(const Json& object, std::string_view what,
+                std::initializer_list<std::string_view> needed,
+                std::initializer_list<std::string_view> optional = {});
+
+const Json& object_in(const Json& object, const char* key);
+const std::string& string_in(const Json& object, const char* key);
+
+struct Sizes {
+  std::size_t least;
+  std::size_t most;
+};
+// Bytes in base64url.
+Bytes bytes_of(const Json& value, std::string_view name, Sizes sizes);
+
+}  // namespace bulkhead::attest_json
