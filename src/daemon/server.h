@@ -26,7 +26,8 @@ class Server final : private EventHandler {
   struct Options {
     Fd listener;  // a listening, non-blocking SOCK_SEQPACKET socket
     std::optional<gid_t> group;
-    // Both or none: without, nobody gets certificates.
+    // Both or none: without, nobody gets certificates. What the certifier makes comes back through
+    // the loop, which must not run any more once the server is gone.
     Certifier* certifier = nullptr;
     std::optional<MonitorCheck> monitors = std::nullopt;
     // For tests.

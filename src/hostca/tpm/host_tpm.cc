@@ -166,21 +166,24 @@ Result<std::unique_ptr<HostTpm::Object>> HostTpm::make_primary(std::uint32_t hie
   return area.error();
 }
 
+// Asking for the area of an index that is not there makes tpm2-tss log an error.
+bool HostTpm::has_nv(std::uint32_t index) {
+  TPMS_CAPABILITY_DATA* handles = nullptr;
+  if (Esys_GetCapability(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, index,
+                         1, nullptr, &handles) != TSS2_RC_SUCCESS) {
+    return false;
+  }
+  const Owned<TPMS_CAPABILITY_DATA> owned(handles);
+  return handles->data.handles.count == 1 && handles->data.handles.handle[0] == index;
+}
+
 // kNotFound where there is nothing to read.
 Result<Bytes> HostTpm::read_nv(std::uint32_t index) {
   const Error absent{Errc::kNotFound, 0, "the host's TPM has no such certificate"};
   ESYS_TR handle = ESYS_TR_NONE;
   TPM2B_NV_PUBLIC* area = nullptr;
-  // Asking for a handle that is not there makes tpm2-tss log an error, so ask what is there first.
-  TPMS_CAPABILITY_DATA* handles = nullptr;
-  if (Esys_GetCapability(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, index,
-                         1, nullptr, &handles) != TSS2_RC_SUCCESS) {
-    return absent;
-  }
-  const Owned<TPMS_CAPABILITY_DATA> owned_handles(handles);
-  const TPML_HANDLE& list = handles->data.handles;
-  if (list.count != 1 || list.handle[0] != index) return absent;
-  if (Esys_TR_FromTPMPublic(esys_, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle) !=
+  if (!has_nv(index) ||
+      Esys_TR_FromTPMPublic(esys_, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle) !=
           TSS2_RC_SUCCESS ||
       Esys_NV_ReadPublic(esys_, handle, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &area, nullptr) !=
           TSS2_RC_SUCCESS) {
@@ -192,10 +195,10 @@ Result<Bytes> HostTpm::read_nv(std::uint32_t index) {
   while (bytes.size() < size) {
     TPM2B_MAX_NV_BUFFER* piece = nullptr;
     const auto step = static_cast<UINT16>(std::min(kNvStep, size - bytes.size()));
-    const TSS2_RC code =
-        Esys_NV_Read(esys_, handle, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, step,
-                     static_cast<UINT16>(bytes.size()), &piece);
-    if (code != TSS2_RC_SUCCESS) return absent;
+    if (Esys_NV_Read(esys_, handle, handle, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, step,
+                     static_cast<UINT16>(bytes.size()), &piece) != TSS2_RC_SUCCESS) {
+      return absent;
+    }
     const Owned<TPM2B_MAX_NV_BUFFER> owned(piece);
     if (piece->size == 0) return absent;
     const auto got = content(piece->buffer, piece->size);

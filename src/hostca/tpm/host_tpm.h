@@ -36,6 +36,7 @@ class HostTpm {
 
   HostTpm(TSS2_TCTI_OPAQUE_CONTEXT_BLOB* tcti, ESYS_CONTEXT* esys);
   Result<std::unique_ptr<Object>> make_primary(std::uint32_t hierarchy, const TpmPublic& form);
+  bool has_nv(std::uint32_t index);
   Result<Bytes> read_nv(std::uint32_t index);
 
   TSS2_TCTI_OPAQUE_CONTEXT_BLOB* tcti_;
