@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/config_file.h"
 #include "cli/error.h"
+#include "cli/host_command.h"
 #include "cli/run_options.h"
 
 namespace bulkhead::cli {
@@ -64,6 +65,12 @@ constexpr const char* kLedgerExamples =
     "Exit status of audit: 0 clean, 1 something was found, 2 usage, 3 it could not look.\n\n"
     "Examples:\n  bulkhead ledger show\n  sudo bulkhead ledger audit --json\n"
     "  sudo bulkhead ledger map --output memory.svg\n";
+constexpr const char* kHostExamples =
+    "On the host:            sudo bulkhead host enrol --request host.request\n"
+    "Where hosts are enrolled: bulkhead host certify --request host.request --grant host.grant \\\n"
+    "    --authority-key key.pem --authority-certificates chain.pem --tpm-roots tpm-makers/\n"
+    "On the host again:      sudo bulkhead host enrol --grant host.grant\n"
+    "Without a TPM:          sudo bulkhead host enrol --software\n";
 constexpr const char* kMainFooter =
     "'bulkhead COMMAND --help' explains a command. Exit status: 0 done, 1 failed, 2 wrong "
     "usage.\n\n"
@@ -100,6 +107,7 @@ struct Choices {
   bool ps_json = false;
   bool doctor_json = false;
   LedgerOptions ledger;
+  HostOptions host;
 };
 
 // The options that say what a partition is.
@@ -214,6 +222,67 @@ void add_ledger(CLI::App& app, Choices& choices) {
   map->add_flag("--text", choices.ledger.text, "as text, also beside --output (the default alone)");
 }
 
+void add_host_state(CLI::App* command, HostOptions& host) {
+  command
+      ->add_option("--state", host.state,
+                   std::string("where it is kept (default ") + StateDirectory::kDefaultPath + ")")
+      ->option_text("DIR");
+}
+
+void add_host_enrol(CLI::App* host, HostOptions& options) {
+  CLI::App* enrol = host->add_subcommand("enrol", "Get this machine a certificate (needs root)");
+  enrol->add_option("--request", options.request, "write what who enrols hosts has to see")
+      ->option_text("FILE");
+  enrol->add_option("--grant", options.grant, "take the answer")->option_text("FILE");
+  enrol->add_flag("--software", options.software, "use a key in a file, and vouch for ourselves");
+  enrol->add_option("--name", options.name, "what to call this machine (default its host name)")
+      ->option_text("NAME");
+  enrol->add_option("--host-tpm", options.tpm, "the TPM, as tpm2-tss names it")
+      ->option_text("TCTI");
+  add_host_state(enrol, options);
+  enrol->footer(kHostExamples);
+}
+
+void add_host(CLI::App& app, HostOptions& options) {
+  CLI::App* host = app.add_subcommand("host", "Certificates that say which machine this is");
+  host->require_subcommand(1);
+  host->footer(kHostExamples);
+  add_host_enrol(host, options);
+  CLI::App* show = host->add_subcommand("show", "Say what this machine's certificate says");
+  show->add_flag("--json", options.json, "as a JSON object");
+  add_host_state(show, options);
+
+  CLI::App* certify = host->add_subcommand("certify", "Answer a machine's request");
+  certify->add_option("--request", options.request, "what the machine wrote")
+      ->option_text("FILE")
+      ->required();
+  certify->add_option("--grant", options.grant, "the answer to write")
+      ->option_text("FILE")
+      ->required();
+  certify->add_option("--authority-key", options.authority_key, "key to sign with, P-256 in PEM")
+      ->option_text("FILE")
+      ->required();
+  certify
+      ->add_option("--authority-certificates", options.authority_certificates,
+                   "that key's certificate, then those up to the root")
+      ->option_text("FILE")
+      ->required();
+  certify->add_option("--tpm-roots", options.tpm_roots, "certificates of TPM makers to trust")
+      ->option_text("DIR")
+      ->required();
+  certify->add_option("--name", options.name, "the machine's name (default what it calls itself)")
+      ->option_text("NAME");
+  certify->add_option("--days", options.days, "how long the certificate is valid (default 365)")
+      ->check(CLI::Range(1, 3650))
+      ->option_text("N");
+  certify->footer(kHostExamples);
+}
+
+int dispatch_host(const CLI::App& host, HostOptions options) {
+  options.action = host.get_subcommands().front()->get_name();
+  return host_command(options);
+}
+
 void add_others(CLI::App& app, Choices& choices) {
   CLI::App* ps = app.add_subcommand("ps", "List running partitions");
   ps->add_flag("--json", choices.ps_json, "as a JSON array");
@@ -264,6 +333,7 @@ int dispatch(CLI::App& app, const Choices& choices) {
     return create ? key_create_command(choices.key_path) : key_erase_command(choices.key_path);
   }
   if (chosen == "ledger") return dispatch_ledger(*app.get_subcommand("ledger"), choices.ledger);
+  if (chosen == "host") return dispatch_host(*app.get_subcommand("host"), choices.host);
   if (chosen == "doctor") return doctor_command(choices.doctor_json);
   std::printf("bulkhead %s\n", BULKHEAD_VERSION);
   return kExitOk;
@@ -290,6 +360,7 @@ int parse_and_run(int argc, char** argv) {
   add_verify(app, choices.verify);
   add_others(app, choices);
   add_ledger(app, choices);
+  add_host(app, choices.host);
   if (argc >= 2 && !is_command(app, argv[1])) {
     throw UsageError("there is no command '" + std::string(argv[1]) + "'; see 'bulkhead --help'");
   }

@@ -51,7 +51,8 @@ void open_seal_files(Launch& launch, const SealRequest& request) {
 
 void open_tpm(Launch& launch, const PartitionConfig& config) {
   if (!config.tpm) return;
-  TpmSpec tpm{.program_fd = keep(launch, open_tpm_program())};
+  TpmSpec tpm;
+  tpm.program_fd = keep(launch, open_tpm_program());
   if (!config.tpm->state_file.empty()) {
     tpm.state_fd = keep(launch, open_tpm_file("TPM state", config.tpm->state_file));
     tpm.counter_fd = keep(launch, open_tpm_file("TPM counter", config.tpm->counter_file));
@@ -60,6 +61,8 @@ void open_tpm(Launch& launch, const PartitionConfig& config) {
                  "a hardware TPM's counter\n",
                  config.tpm->counter_file.c_str());
   }
+  // Also for a partition with private frames: it is the machine that is certified.
+  if (const std::string socket = daemon_socket(); daemon_answers(socket)) tpm.certifier = socket;
   launch.spec.tpm = tpm;
 }
 

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
 #include <vector>
@@ -165,6 +166,15 @@ Result<bool> PublicKey::verify(const SignatureView& signature,
   if (!set_padding(key_context, signature.scheme)) return openssl_failed();
   return EVP_DigestVerify(context.get(), openssl_bytes(encoded), encoded.size(),
                           openssl_bytes(message), message.size()) == 1;
+}
+
+Result<std::vector<std::byte>> PublicKey::info() const {
+  unsigned char* encoded = nullptr;
+  const int length = i2d_PUBKEY(key_.get(), &encoded);
+  const Owned<unsigned char> owned(encoded);
+  if (length <= 0) return openssl_failed();
+  const auto bytes = std::as_bytes(std::span(encoded, static_cast<std::size_t>(length)));
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
 }  // namespace bulkhead

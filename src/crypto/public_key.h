@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "crypto/hash.h"
@@ -50,6 +51,8 @@ class PublicKey {
   // Whether this key's owner signed the message: false for a scheme that is not this key's, too.
   // kUnsupported for SHA-1; another Error when that could not be found out.
   Result<bool> verify(const SignatureView& signature, std::span<const std::byte> message) const;
+  // SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) in DER.
+  Result<std::vector<std::byte>> info() const;
 
  private:
   struct Free {

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 
@@ -21,6 +22,7 @@
 #include "daemon/options.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "hostca/tpm/open_host_ca.h"
 #include "mem/carved_range.h"
 
 namespace bulkhead::daemon {
@@ -64,6 +66,8 @@ void harden_process() {
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
   ::signal(SIGPIPE, SIG_IGN);
+  // Our log has a line for what tpm2-tss would say in several. NOLINTNEXTLINE: no thread yet
+  ::setenv("TSS2_LOG", "all+none", 0);
 }
 
 std::optional<gid_t> find_group(const std::string& name) {
@@ -154,6 +158,28 @@ std::string ready_line(FrameKeeper& keeper, const std::string& socket) {
          std::to_string(free) + " free";
 }
 
+// Beside our own program. One that others could change would get certificates for them.
+std::string monitor_program() {
+  std::error_code ignored;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return (own.parent_path() / "bulkhead-vmm").string();
+}
+
+// Frames do not depend on it: without a monitor to trust there are just no certificates.
+std::optional<MonitorCheck> certified_monitors(const DaemonOptions& options) {
+  if (options.certify == CertifyFor::kNobody) return std::nullopt;
+  const bool anybody = options.certify == CertifyFor::kGroup;
+  auto check = MonitorCheck::create(
+      monitor_program(), anybody ? MonitorCheck::Users::kAnybody : MonitorCheck::Users::kRoot);
+  if (check) return std::move(*check);
+  log_failure("no-certificates", check.error());
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<HostCa>> open_certification(const DaemonOptions& options) {
+  return open_host_ca(TRY(StateDirectory::open(options.host_state)), options.tpm);
+}
+
 int run(const DaemonOptions& options) {
   if (::geteuid() != 0) throw HostError("only root can keep the host's frames: start it as root");
   harden_process();
@@ -165,9 +191,14 @@ int run(const DaemonOptions& options) {
       options.runtime_dir);
   const auto loop = value_of(EventLoop::create(), "event loop");
   Fd listener = value_of(listen_at(options.runtime_dir, group), options.runtime_dir);
-  const auto server =
-      value_of(Server::create(*loop, *keeper, {.listener = std::move(listener), .group = group}),
-               options.runtime_dir);
+  const auto certifier = value_of(
+      Certifier::create(*loop, [&options] { return open_certification(options); }), "certifier");
+  const auto server = value_of(Server::create(*loop, *keeper,
+                                              {.listener = std::move(listener),
+                                               .group = group,
+                                               .certifier = certifier.get(),
+                                               .monitors = certified_monitors(options)}),
+                               options.runtime_dir);
   const Ending ending(*loop, *server);
   std::puts(ready_line(*keeper, options.runtime_dir + "/socket").c_str());
   std::fflush(stdout);

@@ -57,6 +57,27 @@ void check(const DaemonOptions& options) {
   }
 }
 
+CertifyFor parse_certify(const std::string& text) {
+  if (text == "none") return CertifyFor::kNobody;
+  if (text == "root") return CertifyFor::kRoot;
+  if (text == "group") return CertifyFor::kGroup;
+  throw UsageError("--certify '" + text + "' is none of: none, root, group");
+}
+
+void add_host_options(CLI::App& app, DaemonOptions& options, std::string& certify) {
+  app.add_option("--certify", certify,
+                 "whose partitions get certificates for their TPMs: none, root (default), or all "
+                 "of the group's")
+      ->option_text("WHO");
+  app.add_option("--host-state", options.host_state,
+                 std::string("what 'bulkhead host enrol' left (default ") +
+                     StateDirectory::kDefaultPath + ")")
+      ->option_text("DIR");
+  app.add_option("--host-tpm", options.tpm,
+                 "the host's TPM, as tpm2-tss names it (default device:/dev/tpmrm0)")
+      ->option_text("TCTI");
+}
+
 }  // namespace
 
 std::uint64_t parse_frames_size(const std::string& option, const std::string& text) {
@@ -119,6 +140,7 @@ std::optional<DaemonOptions> parse_options(int argc, char** argv) {
   DaemonOptions options;
   std::vector<std::string> pools;
   std::string per_user;
+  std::string certify = "root";
   app.add_option("--pool", pools,
                  "frames to keep: memfd:SIZE[@NODE], hugetlb:SIZE[@NODE] or "
                  "carved:SIZE@ADDRESS; may be repeated")
@@ -132,6 +154,7 @@ std::optional<DaemonOptions> parse_options(int argc, char** argv) {
   app.add_option("--group", options.group,
                  "group that may connect, 'none' for root alone (default kvm, if there is one)")
       ->option_text("NAME");
+  add_host_options(app, options, certify);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {  // --help, --version
@@ -142,6 +165,7 @@ std::optional<DaemonOptions> parse_options(int argc, char** argv) {
   }
   for (const std::string& pool : pools) options.pools.push_back(parse_pool(pool));
   if (!per_user.empty()) options.per_user_bytes = parse_frames_size("--per-user", per_user);
+  options.certify = parse_certify(certify);
   check(options);
   return options;
 }

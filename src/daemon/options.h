@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "hostca/state_directory.h"
 #include "mem/frame_source.h"
 
 namespace bulkhead::daemon {
@@ -27,11 +28,17 @@ struct PoolOption {
   std::string carved;  // SIZE@ADDRESS, for CarvedRange::parse
 };
 
+// Whose partitions get certificates for their TPMs.
+enum class CertifyFor : std::uint8_t { kNobody, kRoot, kGroup };
+
 struct DaemonOptions {
   std::vector<PoolOption> pools;
   std::uint64_t per_user_bytes = ~std::uint64_t{0};
   std::string runtime_dir = "/run/bulkheadd";
   std::string group;  // empty: the default one
+  CertifyFor certify = CertifyFor::kRoot;
+  std::string host_state = StateDirectory::kDefaultPath;
+  std::string tpm;  // where tpm2-tss finds the host's TPM; empty: its own choice
 };
 
 // KIND:SIZE[@NODE] or carved:SIZE@ADDRESS. Throws UsageError.

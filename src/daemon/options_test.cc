@@ -28,6 +28,7 @@ TEST(DaemonOptions, Pools) {
   EXPECT_EQ(parse_pool("hugetlb:512M@1").backing, Backing::kHugetlb);
   EXPECT_EQ(parse_pool("carved:64M@0x50000000").carved, "64M@0x50000000");
   EXPECT_EQ(refusal({"--pool", "memfd:64M", "--per-user", "32M"}), "accepted");
+  EXPECT_EQ(refusal({"--pool", "memfd:64M", "--certify", "group"}), "accepted");
 }
 
 TEST(DaemonOptions, MistakesAreNamedWithAWayOut) {
@@ -48,6 +49,8 @@ TEST(DaemonOptions, MistakesAreNamedWithAWayOut) {
             "--runtime-dir 'run' is not an absolute path");
   EXPECT_EQ(refusal({"--pool", "memfd:4G", "--per-user", "0M"}),
             "--per-user '0M' is not a multiple of 2M");
+  EXPECT_EQ(refusal({"--pool", "memfd:4G", "--certify", "all"}),
+            "--certify 'all' is none of: none, root, group");
   EXPECT_NE(refusal({"--frames", "4"}).find("see 'bulkheadd --help'"), std::string::npos);
   EXPECT_EQ(refusal(std::vector<std::string>(34, "--pool=memfd:2M")),
             "more than 16 --pool options");

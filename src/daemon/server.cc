@@ -142,7 +142,8 @@ void Server::admit(Fd connection) {
     return;
   }
   if (clients_.size() >= kMaxClients) make_room();
-  auto client = std::make_unique<Client>(*this, std::move(connection), std::move(*peer));
+  auto client =
+      std::make_unique<Client>(*this, std::move(connection), std::move(*peer), ++admitted_);
   if (client->start()) clients_.push_back(std::move(client));
 }
 
@@ -172,7 +173,7 @@ Result<Server::Reply> Server::serve(Client& client, std::span<const std::byte> p
   Reply reply(TRY(reader.read<std::uint32_t>()));
   const std::size_t length = request_bytes(request);
   if (length == 0) return malformed("no such request");
-  if (packet.size() != length && (request != Request::kEnter || packet.size() < length)) {
+  if (packet.size() != length && (!has_more(request) || packet.size() < length)) {
     return malformed("the request has a wrong length");
   }
   if (request != Request::kHello && !client.greeted) return malformed("say hello first");
@@ -201,6 +202,10 @@ Result<void> Server::dispatch(Client& client, Request request, ByteReader& reade
     case Request::kPools:
       list_pools(reply);
       return {};
+    case Request::kChallenge:
+      return challenge(client, reply);
+    case Request::kCertify:
+      return certify(client, reader, reply);
   }
   return malformed("no such request");
 }

@@ -8,7 +8,9 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "daemon/certifier.h"
 #include "daemon/frame_keeper.h"
+#include "daemon/monitor_check.h"
 #include "daemon/process_identity.h"
 #include "daemon/scrub_queue.h"
 #include "mem/daemon_protocol.h"
@@ -24,6 +26,13 @@ class Server final : private EventHandler {
   struct Options {
     Fd listener;  // a listening, non-blocking SOCK_SEQPACKET socket
     std::optional<gid_t> group;
+    // Both or none: without, nobody gets certificates. What the certifier makes comes back through
+    // the loop, which must not run any more once the server is gone.
+    Certifier* certifier = nullptr;
+    std::optional<MonitorCheck> monitors = std::nullopt;
+    // For tests.
+    MonitorCheck::Switches switches{};
+    bool wants_challenge = true;
   };
 
   // Ends the partitions that died while nobody watched.
@@ -55,6 +64,7 @@ class Server final : private EventHandler {
 
   Result<Reply> serve(Client& client, std::span<const std::byte> packet);
   Result<void> dispatch(Client& client, Request request, ByteReader& reader, Reply& reply);
+
   Result<void> hello(Client& client, ByteReader& reader, Reply& reply);
   Result<void> enter(Client& client, ByteReader& reader, Reply& reply);
   Result<void> take(Client& client, ByteReader& reader, Reply& reply);
@@ -63,10 +73,16 @@ class Server final : private EventHandler {
   Result<void> snapshot(const Client& client, Reply& reply);
   void list_pools(Reply& reply);
 
+  Result<void> challenge(Client& client, Reply& reply);
+  Result<void> certify(Client& client, ByteReader& reader, Reply& reply);
+  void certified(std::uint64_t client, std::uint32_t serial,
+                 const Result<PartitionCertificates>& made);
+
   EventLoop& loop_;
   FrameKeeper& keeper_;
   Options options_;
   bool ending_ = false;
+  std::uint64_t admitted_ = 0;  // clients so far
   LogLimiter refusals_;
   std::unique_ptr<ScrubQueue> scrubbing_;
   std::vector<std::byte> packet_;  // the one that is being read

@@ -12,16 +12,40 @@
 namespace bulkhead::daemon {
 
 Result<void> Server::Client::start() {
+  // With each packet the kernel then tells who sent it: the descriptor may be in other hands.
+  const int on = 1;
+  if (::setsockopt(connection_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) {
+    return os_error("cannot ask for a peer's credentials");
+  }
   watch_ = TRY(Watch::create(server_.loop_, connection_.get(), EPOLLIN, *this));
   return {};
 }
 
-// No room for control data: the kernel drops descriptors that a client sends along.
+// Room for credentials and nothing else: the kernel drops descriptors that a client sends along.
+ssize_t Server::Client::receive(std::span<std::byte> packet) {
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(ucred))> control{};
+  iovec part{.iov_base = packet.data(), .iov_len = packet.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_TRUNC);
+  sender = 0;
+  const cmsghdr* header = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET &&
+      header->cmsg_type == SCM_CREDENTIALS && header->cmsg_len == CMSG_LEN(sizeof(ucred))) {
+    ucred credentials{};
+    std::memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+    sender = credentials.pid;
+  }
+  return got;
+}
+
 void Server::Client::on_ready(std::uint32_t /*events*/) {
   if (closed()) return;
   auto& packet = server_.packet_;
-  const ssize_t got =
-      ::recv(connection_.get(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_TRUNC);
+  const ssize_t got = receive(packet);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return close();
   const auto length = static_cast<std::size_t>(got);
@@ -35,6 +59,7 @@ void Server::Client::on_ready(std::uint32_t /*events*/) {
 
 // Who does not speak the protocol is not listened to any further.
 void Server::Client::answer(const Result<Reply>& reply, std::uint32_t serial) {
+  if (reply && reply->later) return;
   if (reply) return send(*reply);
   const Error error = reply.error();
   Reply refusal(serial, status_of(error.code));

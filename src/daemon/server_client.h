@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+
 #include "daemon/server.h"
 
 namespace bulkhead::daemon {
 
 struct Server::Reply {
-  explicit Reply(std::uint32_t serial, std::uint32_t status = 0) : body(status, serial) {}
+  explicit Reply(std::uint32_t request, std::uint32_t status = 0)
+      : serial(request), body(status, request) {}
 
+  const std::uint32_t serial;
   Body body;
   Fd file;
+  bool later = false;  // it comes when the certificates are made
 };
 
 // One connection. Reads a request, has it answered, and is dropped if it does not take the answer.
 class Server::Client final : public EventHandler {
  public:
-  Client(Server& server, Fd connection, Peer peer)
-      : server_(server), connection_(std::move(connection)), peer_(std::move(peer)) {}
+  Client(Server& server, Fd connection, Peer peer, std::uint64_t client_id)
+      : id(client_id),
+        server_(server),
+        connection_(std::move(connection)),
+        peer_(std::move(peer)) {}
 
   Result<void> start();
   void on_ready(std::uint32_t events) override;
@@ -25,11 +33,17 @@ class Server::Client final : public EventHandler {
   bool closed() const { return !connection_.valid(); }
   const Peer& peer() const { return peer_; }
 
+  void answer(const Result<Reply>& reply, std::uint32_t serial);
+
+  const std::uint64_t id;
+  pid_t sender = 0;  // of the packet that is being read, as the kernel says
   bool greeted = false;
+  bool waiting = false;  // for its certificates
   std::optional<PartitionId> partition;
+  std::optional<std::array<std::byte, kNonceBytes>> nonce;  // good for one request
 
  private:
-  void answer(const Result<Reply>& reply, std::uint32_t serial);
+  ssize_t receive(std::span<std::byte> packet);
   void send(const Reply& reply);
 
   Server& server_;

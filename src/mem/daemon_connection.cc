@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -91,6 +93,23 @@ const char* refusal(Errc code) {
   }
 }
 
+// Three times a length and as many bytes.
+Result<TpmCertificates> read_certificates(int file) {
+  std::vector<std::byte> bytes(kMaxCertificatesFile);
+  const ssize_t got = ::pread(file, bytes.data(), bytes.size(), 0);
+  if (got < 0) return os_error("cannot read the certificates");
+  bytes.resize(static_cast<std::size_t>(got));
+  ByteReader reader(bytes);
+  TpmCertificates certificates;
+  for (auto* part :
+       {&certificates.endorsement_key, &certificates.attestation_key, &certificates.chain}) {
+    const auto content = TRY(reader.take(TRY(reader.read<std::uint32_t>())));
+    part->assign(content.begin(), content.end());
+  }
+  if (reader.empty()) return certificates;
+  return Error{Errc::kMalformed, 0, "bytes are left over behind the certificates"};
+}
+
 Error refused(std::uint32_t status, std::span<const std::byte> why) {
   std::string text(why.size(), '\0');
   std::memcpy(text.data(), why.data(), why.size());
@@ -150,6 +169,23 @@ Result<LedgerView> Connection::snapshot() {
   const Answer answer = TRY(ask(Request::kSnapshot, {}));
   if (!answer.file.valid()) return Error{Errc::kMalformed, 0, "no ledger came with the answer"};
   return LedgerView::read(answer.file.get());
+}
+
+Result<TpmCertificates> Connection::certify(std::span<const std::byte> endorsement_key,
+                                            std::span<const std::byte> attestation_key) {
+  CHECK(std::max(endorsement_key.size(), attestation_key.size()) <= kMaxPublicArea);
+  const Answer challenge = TRY(ask(Request::kChallenge, {}));
+  if (challenge.body.size() != kNonceBytes) {
+    return Error{Errc::kMalformed, 0, "bulkheadd's challenge has a wrong length"};
+  }
+  MessageWriter<kNonceBytes + 8 + 2 * kMaxPublicArea> body;
+  body.put(std::span<const std::byte>(challenge.body));
+  body.put(static_cast<std::uint32_t>(endorsement_key.size()));
+  body.put(static_cast<std::uint32_t>(attestation_key.size()));
+  body.put(endorsement_key).put(attestation_key);
+  const Answer answer = TRY(ask(Request::kCertify, body.bytes()));
+  if (!answer.file.valid()) return Error{Errc::kMalformed, 0, "no certificates came"};
+  return read_certificates(answer.file.get());
 }
 
 Result<std::vector<PoolStatus>> Connection::pools() {

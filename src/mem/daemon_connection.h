@@ -28,6 +28,13 @@ struct PoolStatus {
   std::uint64_t free_frames = 0;
 };
 
+// What bulkheadd issues for the keys of a partition's TPM, in DER.
+struct TpmCertificates {
+  std::vector<std::byte> endorsement_key;
+  std::vector<std::byte> attestation_key;
+  std::vector<std::byte> chain;  // from the partition CA's up, one behind the other
+};
+
 // The client's side of bulkheadd's socket, after the hello. One request at a time. It is closed
 // once a request or its answer is lost, so that no answer is ever taken for another's.
 class Connection {
@@ -50,6 +57,11 @@ class Connection {
   // What anybody may ask who may connect.
   Result<LedgerView> snapshot();
   Result<std::vector<PoolStatus>> pools();
+
+  // What only a monitor may ask: certificates for its TPM's keys, of which these are the public
+  // areas.
+  Result<TpmCertificates> certify(std::span<const std::byte> endorsement_key,
+                                  std::span<const std::byte> attestation_key);
 
  private:
   explicit Connection(Fd socket) : socket_(std::move(socket)) {}

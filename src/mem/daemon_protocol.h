@@ -28,23 +28,32 @@ inline constexpr std::size_t kMaxText = 200;
 inline constexpr std::size_t kMaxRequest =
     kHeaderBytes + kNameBytes + 8 + kMaxExtents * kRunBytes;  // an enter
 inline constexpr std::size_t kMaxReply = 1024;
+inline constexpr std::size_t kNonceBytes = 32;
+inline constexpr std::size_t kMaxPublicArea = 1024;  // of a TPM's key
+// The file with which kCertify is answered: three times u32 length, bytes, of the endorsement key's
+// certificate, the attestation key's, and the certificates of who issued them.
+inline constexpr std::size_t kMaxCertificatesFile = 64 * 1024;
 
 // A request: this, a serial number that comes back, and what follows.
 enum class Request : std::uint32_t {
   kHello = 1,  // u32 version, u32 0                      -> u32 version, u32 0
   kEnter = 2,  // name[64], u32 count, u32 0, count runs  -> u32 slot, u32 generation
   kTake = 3,   // u64 frames, u32 backing, u32 node       -> run, u32 backing, u32 0, u64 offset, fd
-  kGiveBack = 4,   // run
-  kSeal = 5,       // run
-  kUnseal = 6,     // run
-  kPlace = 7,      // run, u64 guest frame
-  kGrant = 8,      // u64 page, u64 pages, u32 slot, u32 generation, u32 rights, u32 0 -> u64 grant
-  kRevoke = 9,     // u64 grant
-  kSnapshot = 10,  //                                        -> fd
-  kPools = 11,     //                                        -> u32 count, u32 0, count pools
+  kGiveBack = 4,    // run
+  kSeal = 5,        // run
+  kUnseal = 6,      // run
+  kPlace = 7,       // run, u64 guest frame
+  kGrant = 8,       // u64 page, u64 pages, u32 slot, u32 generation, u32 rights, u32 0 -> u64 grant
+  kRevoke = 9,      // u64 grant
+  kSnapshot = 10,   //                                        -> fd
+  kPools = 11,      //                                        -> u32 count, u32 0, count pools
+  kChallenge = 12,  //                                       -> nonce[32]
+  // nonce[32], u32 length of the endorsement key, u32 of the attestation key, both keys -> fd
+  kCertify = 13,
 };
 
-// The length of a request with its header; of kEnter without the runs. 0: no such request.
+// The length of a request with its header; of kEnter without the runs, of kCertify without the
+// keys. 0: no such request.
 constexpr std::size_t request_bytes(Request request) {
   switch (request) {
     case Request::kHello:
@@ -63,9 +72,17 @@ constexpr std::size_t request_bytes(Request request) {
       return kHeaderBytes + 32;
     case Request::kSnapshot:
     case Request::kPools:
+    case Request::kChallenge:
       return kHeaderBytes;
+    case Request::kCertify:
+      return kHeaderBytes + kNonceBytes + 8;
   }
   return 0;
+}
+
+// Those may be longer than request_bytes().
+constexpr bool has_more(Request request) {
+  return request == Request::kEnter || request == Request::kCertify;
 }
 
 inline constexpr std::uint32_t kToHostTools = ~std::uint32_t{0};  // in place of a grantee's slot

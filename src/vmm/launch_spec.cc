@@ -91,6 +91,7 @@ void visit_devices(Visitor& visitor, Spec& spec) {
     visitor.number("tpm.program_fd", spec.tpm->program_fd);
     visitor.number("tpm.state_fd", spec.tpm->state_fd);
     visitor.number("tpm.counter_fd", spec.tpm->counter_fd);
+    visitor.text("tpm.certifier", spec.tpm->certifier, kMaxSocketPath);
   }
   visitor.flag("rng", spec.rng);
   visitor.flag("balloon", spec.balloon);
@@ -149,6 +150,8 @@ bool vsock_ok(const LaunchSpec& spec) {
 bool tpm_ok(const LaunchSpec& spec) {
   if (!spec.tpm) return true;
   const bool lasting = spec.tpm->state_fd >= 0;
+  const std::string& certifier = spec.tpm->certifier;
+  if (!certifier.empty() && !certifier.starts_with('/')) return false;
   return spec.tpm->program_fd >= 0 && lasting == (spec.tpm->counter_fd >= 0) &&
          (!lasting || spec.seal.key_fd >= 0);
 }
@@ -191,7 +194,8 @@ bool validate(const LaunchSpec& spec, SpecError& error) {
       {disks_ok(spec), "a disk has no descriptor, or a number of queues out of range"},
       {nets_ok(spec), "a net has no descriptor, a group address, or an mtu out of range"},
       {vsock_ok(spec), "vsock has a reserved cid, or a path that is not absolute"},
-      {tpm_ok(spec), "tpm has no program, or a state without a counter or a key"},
+      {tpm_ok(spec),
+       "tpm has no program, a state without a counter or a key, or a relative certifier"},
       {std::all_of(spec.debug.begin(), spec.debug.end(), is_debug_knob), "unknown debug knob"},
   };
   for (const Rule& rule : rules) {

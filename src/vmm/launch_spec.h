@@ -101,9 +101,10 @@ struct SealSpec {
 
 // A TPM in a process of its own.
 struct TpmSpec {
-  int program_fd = -1;  // of bulkhead-vtpm
-  int state_fd = -1;    // regular file, its sealed state; -1: it ends with the partition
-  int counter_fd = -1;  // regular file that tells the newest state; with state_fd only
+  int program_fd = -1;    // of bulkhead-vtpm
+  int state_fd = -1;      // regular file, its sealed state; -1: it ends with the partition
+  int counter_fd = -1;    // regular file that tells the newest state; with state_fd only
+  std::string certifier;  // absolute path of bulkheadd's socket; empty: nobody certifies its keys
 
   bool operator==(const TpmSpec&) const = default;
 };

@@ -29,7 +29,7 @@ LaunchSpec full_spec() {
   spec.nets = {{.kind = NetKind::kStream, .fd = 17, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1400}};
   spec.vsock = VsockSpec{.cid = 42, .socket_path = "/tmp/v.sock"};
   spec.seal.key_fd = 20;
-  spec.tpm = TpmSpec{.program_fd = 21, .state_fd = 22, .counter_fd = 23};
+  spec.tpm = TpmSpec{.program_fd = 21, .state_fd = 22, .counter_fd = 23, .certifier = "/run/c"};
   spec.console = {.in_fd = 0, .out_fd = 1, .log_fd = 18, .messages_fd = 19, .escapes = true};
   spec.on_reboot = OnReboot::kExit;
   spec.debug = {"exit-stats"};
@@ -88,7 +88,7 @@ class RandomSpec {
     for (std::size_t i = pick(kMaxDisks + 1); i > 0; --i) spec.disks.push_back(disk());
     for (std::size_t i = pick(kMaxNets + 1); i > 0; --i) spec.nets.push_back(net());
     if (pick(2) == 0) spec.vsock = VsockSpec{3 + static_cast<std::uint32_t>(pick(1000)), "/v=1"};
-    if (pick(2) == 0) spec.tpm = TpmSpec{.program_fd = fd()};
+    if (pick(2) == 0) spec.tpm = TpmSpec{.program_fd = fd(), .certifier = {}};
     spec.rng = pick(2) == 0;
     spec.balloon = pick(2) == 0;
     spec.console = {fd(), fd(), fd(), fd(), pick(2) == 0};
@@ -182,7 +182,9 @@ TEST(LaunchSpec, ValuesOutOfRangeAreRefused) {
             "a net has no descriptor, a group address, or an mtu out of range");
   EXPECT_EQ(message_for(replaced(text, "vsock.cid=42", "vsock.cid=2")),
             "vsock has a reserved cid, or a path that is not absolute");
-  const std::string tpm = "tpm has no program, or a state without a counter or a key";
+  const std::string tpm =
+      "tpm has no program, a state without a counter or a key, or a relative certifier";
+  EXPECT_EQ(message_for(replaced(text, "tpm.certifier=/run/c", "tpm.certifier=c")), tpm);
   EXPECT_EQ(message_for(replaced(text, "tpm.program_fd=21", "tpm.program_fd=-1")), tpm);
   EXPECT_EQ(message_for(replaced(text, "tpm.counter_fd=23", "tpm.counter_fd=-1")), tpm);
   EXPECT_EQ(message_for(replaced(text, "seal.key_fd=20", "seal.key_fd=-1")), tpm);

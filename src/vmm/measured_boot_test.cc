@@ -18,7 +18,7 @@ class MeasuredBoot : public ::testing::Test {
     spec_.memory_bytes = 64 * kMiB;
     spec_.cpus = 2;
     spec_.command_line = "console=hvc0";
-    spec_.tpm = TpmSpec{.program_fd = program_.get()};
+    spec_.tpm = TpmSpec{.program_fd = program_.get(), .certifier = {}};
     use_kernel(boot::TestElf::make());
     tpm_ = TpmProcess::create(spec_).value();
   }
@@ -41,6 +41,7 @@ class MeasuredBoot : public ::testing::Test {
     const auto memory = GuestMemory::create({.size_bytes = spec_.memory_bytes}).value();
     const MeasuredKernel kernel = MeasuredKernel::copy(spec_.kernel_fd).value();
     boot::BootRequest request{.kernel_fd = kernel.fd(),
+                              .initrd_fd = std::nullopt,
                               .command_line = spec_.command_line,
                               .cpu_count = spec_.cpus,
                               .pci_window64 = boot::pci_window64(memory->layout()),

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <string>
 
+#include "base/log.h"
 #include "seal/key_file.h"
 #include "vmm/launch_facts.h"
+#include "vmm/tpm_certificates.h"
 #include "vtpm/platform.h"
 
 namespace bulkhead {
@@ -30,12 +32,22 @@ Result<std::unique_ptr<vtpm::ProcessHandle>> start(const LaunchSpec& spec) {
   return vtpm::ProcessHandle::start(request);
 }
 
+// Another program than ours is for tests and for who wants it, and has no certificates.
+std::string certifier_of(const LaunchSpec& spec) {
+  if (spec.tpm->certifier.empty() || is_own_tpm(spec.tpm->program_fd, own_directory())) {
+    return spec.tpm->certifier;
+  }
+  log_warning("tpm_not_certified", {{"reason", "its program is not the monitor's own"}});
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<TpmProcess>> TpmProcess::create(const LaunchSpec& spec) {
   if (!spec.tpm) return std::unique_ptr<TpmProcess>();
   MonitorIdentity identity = TRY(identify(spec));
-  return std::unique_ptr<TpmProcess>(new TpmProcess(std::move(identity), TRY(start(spec))));
+  return std::unique_ptr<TpmProcess>(
+      new TpmProcess(std::move(identity), certifier_of(spec), TRY(start(spec))));
 }
 
 Result<bool> TpmProcess::has_measured_banks() {
@@ -46,7 +58,7 @@ Result<bool> TpmProcess::has_measured_banks() {
 }
 
 // A bank that is not measured into would be the guest's to fill.
-Result<void> TpmProcess::restart() {
+Result<void> TpmProcess::choose_measured_banks() {
   vtpm::Platform platform(tpm());
   TRY(process_->client().init());
   TRY(platform.startup());
@@ -56,6 +68,19 @@ Result<void> TpmProcess::restart() {
   TRY(platform.startup());
   if (TRY(has_measured_banks())) return {};
   return Error{Errc::kUnsupported, 0, "the TPM does not have the PCR banks that are measured into"};
+}
+
+Result<void> TpmProcess::certify() {
+  if (certifier_.empty()) return leave_uncertified(tpm());
+  const Result<void> certified = certify_tpm(tpm(), certifier_);
+  if (!certified) log_failure("tpm_not_certified", certified.error());
+  if (!certified && process_->client().failed()) return certified.error();
+  return {};
+}
+
+Result<void> TpmProcess::restart() {
+  TRY(choose_measured_banks());
+  return certify();
 }
 
 }  // namespace bulkhead

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vtpm/platform.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -13,14 +14,26 @@ namespace {
 constexpr std::uint16_t kNoSessions = 0x8001;
 constexpr std::uint16_t kSessions = 0x8002;
 constexpr std::uint32_t kHierarchyControl = 0x00000121;
+constexpr std::uint32_t kNvUndefineSpace = 0x00000122;
+constexpr std::uint32_t kNvDefineSpace = 0x0000012a;
 constexpr std::uint32_t kPcrAllocate = 0x0000012b;
+constexpr std::uint32_t kCreatePrimary = 0x00000131;
+constexpr std::uint32_t kNvWrite = 0x00000137;
 constexpr std::uint32_t kStartup = 0x00000144;
+constexpr std::uint32_t kFlushContext = 0x00000165;
 constexpr std::uint32_t kGetCapability = 0x0000017a;
 constexpr std::uint32_t kPcrExtend = 0x00000182;
 constexpr std::uint32_t kPasswordSession = 0x40000009;
+constexpr std::uint32_t kEndorsementHandle = 0x4000000b;
 constexpr std::uint32_t kPlatformHandle = 0x4000000c;
+constexpr std::uint32_t kCapHandles = 1;
 constexpr std::uint32_t kCapPcrs = 5;
 constexpr std::uint16_t kClear = 0;
+
+// TPMA_NV: PPWRITE, PPREAD, OWNERREAD, AUTHREAD, NO_DA, PLATFORMCREATE.
+constexpr std::uint32_t kReadByAll = 1U << 0 | 1U << 16 | 1U << 17 | 1U << 18 | 1U << 25 | 1U << 30;
+constexpr std::size_t kNvStep = 512;
+constexpr std::size_t kMaxPublicArea = 1024;
 
 constexpr std::size_t kHeaderBytes = 10;
 constexpr std::uint32_t kAllPcrs = (1U << kPcrCount) - 1;
@@ -55,10 +68,12 @@ Result<Bytes> Platform::run(std::uint32_t code, std::span<const std::byte> param
   return execute(kNoSessions, code, parameters);
 }
 
-Result<Bytes> Platform::run_authorized(std::uint32_t code, std::uint32_t handle,
+Result<Bytes> Platform::run_authorized(std::uint32_t code,
+                                       std::initializer_list<std::uint32_t> handles,
                                        std::span<const std::byte> parameters) {
-  const Bytes rest = TpmWriter().u32(handle).raw(empty_password()).raw(parameters).take();
-  return execute(kSessions, code, rest);
+  TpmWriter rest;
+  for (const std::uint32_t handle : handles) rest.u32(handle);
+  return execute(kSessions, code, rest.raw(empty_password()).raw(parameters).take());
 }
 
 Result<void> Platform::startup() {
@@ -90,7 +105,7 @@ Result<void> Platform::choose_banks(std::span<const HashAlgorithm> banks) {
   }
   TpmWriter writer;
   write_pcr_selections(writer, selections);
-  const Bytes answer = TRY(run_authorized(kPcrAllocate, kPlatformHandle, writer.take()));
+  const Bytes answer = TRY(run_authorized(kPcrAllocate, {kPlatformHandle}, writer.take()));
   ByteReader reader(answer);
   TRY(reader.skip(sizeof(std::uint32_t)));  // parameterSize
   if (TRY(reader.read_be<std::uint8_t>()) != 1) {
@@ -105,14 +120,60 @@ Result<void> Platform::extend(Pcr pcr, const DigestSet& digests) {
   for (const Digest& digest : digests) {
     values.algorithm(to_tpm(digest.algorithm())).raw(digest.bytes());
   }
-  TRY(run_authorized(kPcrExtend, index_of(pcr), values.take()));
+  TRY(run_authorized(kPcrExtend, {index_of(pcr)}, values.take()));
+  return {};
+}
+
+Result<Bytes> Platform::show_primary(std::span<const std::byte> form) {
+  const Bytes no_secret = TpmWriter().u16(0).u16(0).take();
+  TpmWriter parameters;
+  parameters.sized(no_secret).sized(form).u16(0).u32(0);
+  const Bytes answer = TRY(run_authorized(kCreatePrimary, {kEndorsementHandle}, parameters.take()));
+  ByteReader reader(answer);
+  const auto handle = TRY(reader.read_be<std::uint32_t>());
+  TRY(run(kFlushContext, TpmWriter().u32(handle).take()));
+  TRY(reader.skip(sizeof(std::uint32_t)));  // parameterSize
+  return copy_of(TRY(read_2b(reader, kMaxPublicArea)));
+}
+
+Result<bool> Platform::has_handle(std::uint32_t handle) {
+  const Bytes answer =
+      TRY(run(kGetCapability, TpmWriter().u32(kCapHandles).u32(handle).u32(1).take()));
+  ByteReader reader(answer);
+  TRY(reader.skip(sizeof(std::uint8_t) + sizeof(std::uint32_t)));  // moreData, capability
+  if (TRY(reader.read_be<std::uint32_t>()) == 0) return false;
+  return TRY(reader.read_be<std::uint32_t>()) == handle;
+}
+
+Result<void> Platform::remove_index(std::uint32_t index) {
+  if (!TRY(has_handle(index))) return {};
+  TRY(run_authorized(kNvUndefineSpace, {kPlatformHandle, index}, {}));
+  return {};
+}
+
+Result<void> Platform::write_index(std::uint32_t index, std::span<const std::byte> bytes) {
+  CHECK(bytes.size() <= kMaxIndexBytes);
+  TRY(remove_index(index));
+  const Bytes area = TpmWriter()
+                         .u32(index)
+                         .algorithm(TpmAlg::kSha256)
+                         .u32(kReadByAll)
+                         .u16(0)
+                         .u16(static_cast<std::uint16_t>(bytes.size()))
+                         .take();
+  TRY(run_authorized(kNvDefineSpace, {kPlatformHandle}, TpmWriter().u16(0).sized(area).take()));
+  for (std::size_t at = 0; at < bytes.size(); at += kNvStep) {
+    const auto piece = bytes.subspan(at, std::min(kNvStep, bytes.size() - at));
+    TRY(run_authorized(kNvWrite, {kPlatformHandle, index},
+                       TpmWriter().sized(piece).u16(static_cast<std::uint16_t>(at)).take()));
+  }
   return {};
 }
 
 Result<void> Platform::give_up_authority() {
   TpmWriter off;
   off.u32(kPlatformHandle).u8(0);
-  TRY(run_authorized(kHierarchyControl, kPlatformHandle, off.take()));
+  TRY(run_authorized(kHierarchyControl, {kPlatformHandle}, off.take()));
   return {};
 }
 

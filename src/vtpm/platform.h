@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 
 #include "base/result.h"
@@ -26,14 +27,25 @@ class Platform {
   Result<void> choose_banks(std::span<const HashAlgorithm> banks);
   // TPM2_PCR_Extend of one PCR, in all banks of the digests.
   Result<void> extend(Pcr pcr, const DigestSet& digests);
+  // TPM2_CreatePrimary in the endorsement hierarchy, from a TPMT_PUBLIC: the key follows from it
+  // and from the TPM's seed, and does not stay in the TPM. Returns its TPMT_PUBLIC.
+  Result<Bytes> show_primary(std::span<const std::byte> form);
+  // An NV index with these bytes, at most kMaxIndexBytes, in place of what was there: everybody may
+  // read it, and only who has the platform's authority write or delete it.
+  static constexpr std::size_t kMaxIndexBytes = 2048;
+  Result<void> write_index(std::uint32_t index, std::span<const std::byte> bytes);
+  // Nothing is there afterwards, whoever defined it.
+  Result<void> remove_index(std::uint32_t index);
   // TPM2_HierarchyControl: nobody has the platform's authority until the next Startup. It could
   // change the banks, and clear the TPM.
   Result<void> give_up_authority();
 
  private:
   Result<Bytes> run(std::uint32_t code, std::span<const std::byte> parameters);
-  Result<Bytes> run_authorized(std::uint32_t code, std::uint32_t handle,
+  // The first handle is the one that an empty password authorizes.
+  Result<Bytes> run_authorized(std::uint32_t code, std::initializer_list<std::uint32_t> handles,
                                std::span<const std::byte> parameters);
+  Result<bool> has_handle(std::uint32_t handle);
   Result<Bytes> execute(std::uint16_t tag, std::uint32_t code, std::span<const std::byte> rest);
 
   Tpm& tpm_;

@@ -64,10 +64,32 @@ _bulkhead_verify() {
   esac
 }
 
+_bulkhead_host() {
+  local word=$1 previous=$2
+  if ((COMP_CWORD == 2)); then
+    _bulkhead_words "enrol show certify --help" "$word"
+    return
+  fi
+  case $previous in
+    --request | --grant | --authority-key | --authority-certificates | --tpm-roots | --state)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -f -- "$word")
+      return
+      ;;
+    --name | --days | --host-tpm) return ;;
+  esac
+  case ${COMP_WORDS[2]} in
+    enrol) _bulkhead_words "--request --grant --software --name --host-tpm --state --help" "$word" ;;
+    show) _bulkhead_words "--json --state --help" "$word" ;;
+    certify) _bulkhead_words "--request --grant --authority-key --authority-certificates \
+      --tpm-roots --name --days --help" "$word" ;;
+  esac
+}
+
 _bulkhead() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
   if ((COMP_CWORD == 1)); then
-    _bulkhead_words "run measure verify ps stop console suspend resume resize shared key ledger doctor lab version --help --version" "$word"
+    _bulkhead_words "run measure verify ps stop console suspend resume resize shared key ledger host doctor lab version --help --version" "$word"
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -87,6 +109,7 @@ _bulkhead() {
       fi
       ;;
     console) _bulkhead_words "$(_bulkhead_names) --help" "$word" ;;
+    host) _bulkhead_host "$word" "$previous" ;;
     ledger) _bulkhead_ledger "$word" "$previous" ;;
     ps | doctor) _bulkhead_words "--json --help" "$word" ;;
     lab) if ((COMP_CWORD == 2)); then _bulkhead_words "run setup --help" "$word"; fi ;;

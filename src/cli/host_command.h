@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "hostca/state_directory.h"
+
+// `bulkhead host`: the certificate of this machine's partition CA. docs/formats/enrolment.md.
+
+namespace bulkhead::cli {
+
+struct HostOptions {
+  std::string action;  // enrol, show or certify
+  std::string state = StateDirectory::kDefaultPath;
+  std::string tpm;      // where tpm2-tss finds it; empty: its own choice
+  std::string request;  // enrol: a file to write; certify: to read
+  std::string grant;    // enrol: a file to read; certify: to write
+  bool software = false;
+  bool json = false;
+  std::string name;  // of the host
+  std::string authority_key;
+  std::string authority_certificates;
+  std::string tpm_roots;
+  unsigned days = 365;
+};
+int host_command(const HostOptions& options);
+
+}  // namespace bulkhead::cli

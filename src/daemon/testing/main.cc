@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// For tests: takes the monitor's place and asks bulkheadd for certificates.
+//   fake-monitor SOCKET ask|ask-dumpable KEYS   asks with the keys in the file
+//   fake-monitor SOCKET wait KEYS               only is there
+// Exit status: 0 certificates came, 1 they were refused, 2 usage.
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "mem/daemon_connection.h"
+
+namespace {
+
+std::vector<std::byte> read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<std::byte> bytes;
+  for (char c : std::string(std::istreambuf_iterator<char>(file), {})) {
+    bytes.push_back(static_cast<std::byte>(c));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) return 2;
+  const std::string mode = argv[2];
+  if (mode != "ask-dumpable") ::prctl(PR_SET_DUMPABLE, 0);
+  if (mode == "wait") {
+    ::alarm(60);
+    ::pause();
+  }
+  auto connection = bulkhead::daemon::Connection::open(argv[1], 30);
+  if (!connection) return 2;
+  const std::string keys = argv[3];
+  return connection->certify(read(keys + ".ek"), read(keys + ".ak")) ? 0 : 1;
+}
