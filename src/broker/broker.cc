@@ -147,8 +147,10 @@ HttpResponse Broker::challenge(Call& call) {
     return refuse(503, "unavailable", recorded.error().what);
   }
   HttpResponse response{.status = kOk, .body = challenge_body(opened->nonce)};
+  // For this tenant's paths only: a client may have sessions with several.
   response.headers.emplace_back("Set-Cookie", std::string(kSessionCookie) + "=" + opened->id +
-                                                  "; Path=/; Secure; HttpOnly; SameSite=Strict");
+                                                  "; Path=" + prefix_of(call.route) +
+                                                  "; Secure; HttpOnly; SameSite=Strict");
   return response;
 }
 

@@ -36,6 +36,11 @@ bool is_session_id(std::string_view text) {
 
 }  // namespace
 
+std::string prefix_of(const Route& route) {
+  const std::string tenant = route.tenant.empty() ? "" : std::string(kTenantPrefix) + route.tenant;
+  return tenant + std::string(kProtocolPrefix.substr(0, kProtocolPrefix.size() - 1));
+}
+
 const char* to_string(Endpoint endpoint) {
   switch (endpoint) {
     case Endpoint::kAuth:

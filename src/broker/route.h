@@ -19,6 +19,9 @@ struct Route {
   std::string resource;  // "repository/type/tag"
 };
 
+// What the paths of this tenant begin with, as this path names it: "/tenant/NAME/kbs/v0"
+std::string prefix_of(const Route& route);
+
 // Nothing is decoded: a path with '%' or a query names nothing here.
 std::optional<Route> parse_route(std::string_view path);
 
