@@ -95,6 +95,8 @@ class Reader {
                       {"tenant", [this](const toml::node& v) { read_tenants(v); }}});
     if (!file.contains("version")) throw UsageError("line 1: version = 1 is missing");
     require(config_.state, "state");
+    require(config_.certificate, "certificate");
+    require(config_.key, "key");
     require(config_.token.module, "token.module");
     require(config_.token.label, "token.label");
     require(config_.token.pin_file, "token.pin-file");
