@@ -2,58 +2,16 @@
 #include "broker/strict_json.h"
 
 #include <algorithm>
-#include <set>
-#include <vector>
 
 namespace bulkhead::broker {
-namespace {
-
-constexpr std::size_t kMaxDepth = 16;
-
-// What nlohmann's parser lets pass: keys that come twice, and any depth.
-class Rules {
- public:
-  bool good() const { return good_; }
-
-  bool on_event(Json::parse_event_t event, const Json& value) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-      case Json::parse_event_t::array_start:
-        keys_.emplace_back();
-        good_ = good_ && keys_.size() <= kMaxDepth;
-        break;
-      case Json::parse_event_t::object_end:
-      case Json::parse_event_t::array_end:
-        if (!keys_.empty()) keys_.pop_back();
-        break;
-      case Json::parse_event_t::key:
-        good_ = good_ && keys_.back().insert(value.get_ref<const std::string&>()).second;
-        break;
-      case Json::parse_event_t::value:
-        break;
-    }
-    return good_;
-  }
-
- private:
-  std::vector<std::set<std::string>> keys_;
-  bool good_ = true;
-};
-
-}  // namespace
 
 Result<Json> parse_json(std::string_view text, std::size_t max_bytes) {
-  if (text.size() > max_bytes) return Error{Errc::kExhausted, 0, "the JSON text is too long"};
-  Rules rules;
-  const auto callback = [&rules](int /*depth*/, Json::parse_event_t event, Json& value) {
-    return rules.on_event(event, value);
-  };
-  Json parsed = Json::parse(text, callback, false);
-  if (!rules.good()) {
-    return Error{Errc::kMalformed, 0, "the JSON text is too deep, or has a key twice"};
+  constexpr int kMaxDepth = 16;
+  try {
+    return attest_json::parse_object(text, {.bytes = max_bytes, .depth = kMaxDepth});
+  } catch (const attest_json::Refused&) {
+    return Error{Errc::kMalformed, 0, "no JSON object, or too long or deep, or with a key twice"};
   }
-  if (parsed.is_discarded()) return Error{Errc::kMalformed, 0, "not a JSON text"};
-  return parsed;
 }
 
 const Json* member(const Json& object, std::string_view name) {

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "attest/json/strict_json.h"
 #include "base/result.h"
 
 namespace bulkhead::broker {
 
-using Json = nlohmann::json;
+using attest_json::Json;
 
-// A whole JSON text: no duplicate keys, no more than 16 levels, nothing after it, valid UTF-8.
+// A whole JSON text, an object: no duplicate keys, no more than 16 levels, nothing after it, valid
+// UTF-8.
 Result<Json> parse_json(std::string_view text, std::size_t max_bytes);
 
 // A member of an object; null if it is not one, or has none of that name.

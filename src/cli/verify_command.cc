@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "attest/json/attestation_result.h"
 #include "attest/json/evidence_json.h"
 #include "attest/toml/policy_file.h"
+#include "attest/trust_directory.h"
 #include "base/base64url.h"
 #include "cli/commands.h"
 #include "cli/error.h"
@@ -66,36 +65,12 @@ TrustStore no_roots() {
   return std::move(*store);
 }
 
-std::vector<std::filesystem::path> root_files(const std::string& directory) {
-  std::error_code error;
-  std::filesystem::directory_iterator entries(directory, error);
-  if (error) {
-    throw CannotLook("trust directory '" + directory + "': " + error.message() +
-                     "; name a directory with roots in PEM form");
-  }
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : entries) {
-    const auto ending = entry.path().extension();
-    if (ending == ".pem" || ending == ".crt") files.push_back(entry.path());
-  }
-  std::ranges::sort(files);
-  return files;
-}
-
 TrustStore read_trust(const std::string& named) {
-  TrustStore store = no_roots();
-  if (named.empty() && !std::filesystem::exists(kDefaultTrust)) return store;
-  const std::string directory = named.empty() ? kDefaultTrust : named;
-  for (const auto& file : root_files(directory)) {
-    const std::string text = read_file("root", file.string(), kMaxPemBytes);
-    if (const auto added = store.add_pem(text); !added) {
-      throw CannotLook("root '" + file.string() + "': " + added.error().what);
-    }
-  }
-  if (store.size() == 0) {
-    throw CannotLook("trust directory '" + directory + "' has no *.pem or *.crt: put roots there");
-  }
-  return store;
+  if (named.empty() && !std::filesystem::exists(kDefaultTrust)) return no_roots();
+  std::string error;
+  auto store = read_trust_directory(named.empty() ? kDefaultTrust : named, error);
+  if (!store) throw CannotLook(error);
+  return std::move(*store);
 }
 
 UtcTime parse_time(const char* option, const std::string& text) {
@@ -144,13 +119,13 @@ void check_options(const VerifyOptions& options) {
   }
 }
 
-Es256Key read_ear_key(const std::string& path) {
-  struct stat status{};
+SigningKey read_ear_key(const std::string& path) {
+  struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077) != 0) {
     throw CannotLook("key '" + path + "' can be read by others; chmod 600 it");
   }
   std::string pem = read_file("key", path, kMaxPemBytes);
-  auto key = Es256Key::from_pem(std::as_bytes(std::span(pem)));
+  auto key = SigningKey::from_pem(std::as_bytes(std::span(pem)));
   wipe(std::as_writable_bytes(std::span(pem)));
   if (!key) {
     throw CannotLook("key '" + path + "': " + key.error().what +
@@ -160,7 +135,7 @@ Es256Key read_ear_key(const std::string& path) {
 }
 
 void write_token(const VerifyOptions& options, const EvidenceVerdict& verdict,
-                 const ResultContext& context, const Es256Key& key) {
+                 const ResultContext& context, const SigningKey& key) {
   const auto token = result_token(verdict, context, key);
   if (!token) throw CannotLook(std::string("cannot sign the result: ") + token.error().what);
   std::ofstream file(options.ear, std::ios::binary | std::ios::trunc);
@@ -186,7 +161,7 @@ int refuse_malformed(const VerifyOptions& options, const std::string& error) {
 int verify(const VerifyOptions& options) {
   const PolicyFile policy = read_policy(options.policy);
   const TrustStore trust = read_trust(options.trust);
-  std::optional<Es256Key> key;
+  std::optional<SigningKey> key;
   if (!options.ear_key.empty()) key = read_ear_key(options.ear_key);
   const std::string text = read_file("evidence", options.evidence, kMaxEvidenceBytes);
   std::string error;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/signing_key.h"
 
+#include <openssl/bn.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
 #include <string_view>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_errors.h"
 
 namespace bulkhead {
 namespace {
@@ -18,14 +19,11 @@ constexpr std::string_view kGroup = "prime256v1";  // OpenSSL's name of P-256
 struct Release {
   void operator()(BIO* bio) const { BIO_free(bio); }
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  void operator()(ECDSA_SIG* signature) const { ECDSA_SIG_free(signature); }
   void operator()(unsigned char* bytes) const { OPENSSL_free(bytes); }
 };
 template <class T>
 using Owned = std::unique_ptr<T, Release>;
-
-struct ErrorQueueCleaner {
-  ~ErrorQueueCleaner() { ERR_clear_error(); }
-};
 
 bool is_p256(const EVP_PKEY* key) {
   char name[32] = {};
@@ -102,6 +100,24 @@ Result<std::vector<std::byte>> SigningKey::sign(std::span<const std::byte> messa
     return openssl_failed();
   }
   signature.resize(size);
+  return signature;
+}
+
+Result<SigningKey::Es256Signature> SigningKey::sign_es256(
+    std::span<const std::byte> message) const {
+  constexpr int kNumberBytes = 32;
+  const ErrorQueueCleaner cleaner;
+  const std::vector<std::byte> der = TRY(sign(message));
+  const unsigned char* position = openssl_bytes(der);
+  const Owned<ECDSA_SIG> pair(d2i_ECDSA_SIG(nullptr, &position, openssl_length(der)));
+  Es256Signature signature{};
+  unsigned char* out = openssl_bytes(std::span<std::byte>(signature));
+  if (pair == nullptr ||
+      BN_bn2binpad(ECDSA_SIG_get0_r(pair.get()), out, kNumberBytes) != kNumberBytes ||
+      BN_bn2binpad(ECDSA_SIG_get0_s(pair.get()), out + kNumberBytes, kNumberBytes) !=
+          kNumberBytes) {
+    return openssl_failed();
+  }
   return signature;
 }
 

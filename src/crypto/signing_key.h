@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -25,6 +26,9 @@ class SigningKey {
   Result<std::vector<std::byte>> public_info() const;
   // ECDSA-Sig-Value (RFC 3279, 2.2.3) in DER.
   Result<std::vector<std::byte>> sign(std::span<const std::byte> message) const;
+  // The same in JWS's form (RFC 7518, 3.4): r and s, 32 bytes each, big-endian.
+  using Es256Signature = std::array<std::byte, 64>;
+  Result<Es256Signature> sign_es256(std::span<const std::byte> message) const;
 
  private:
   struct Free {

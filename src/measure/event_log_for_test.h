@@ -69,10 +69,10 @@ inline LogEvent event_of(unsigned pcr, EventType type, std::string_view data,
 }
 
 // Hash, PCR and value in digits, as tpm2_eventlog prints them below "pcrs:".
-using PcrValues = std::map<std::pair<std::string, unsigned>, std::string>;
+using PrintedPcrs = std::map<std::pair<std::string, unsigned>, std::string>;
 
-inline PcrValues read_pcr_values(std::istream& yaml) {
-  PcrValues values;
+inline PrintedPcrs read_pcr_values(std::istream& yaml) {
+  PrintedPcrs values;
   std::string line;
   std::string hash;
   while (std::getline(yaml, line) && line != "pcrs:") {
@@ -90,8 +90,8 @@ inline PcrValues read_pcr_values(std::istream& yaml) {
 }
 
 // The same PCRs of ours.
-inline PcrValues pcr_values(std::span<const PcrBank> banks, const PcrValues& wanted) {
-  PcrValues values;
+inline PrintedPcrs pcr_values(std::span<const PcrBank> banks, const PrintedPcrs& wanted) {
+  PrintedPcrs values;
   for (const PcrBank& bank : banks) {
     for (unsigned pcr = 0; pcr < kPcrCount; ++pcr) {
       const auto key = std::pair(std::string(to_string(bank.algorithm())), pcr);

@@ -56,7 +56,7 @@ TEST_F(Vectors, ReplayToTheValuesThatComeWithThem) {
     expected += ".yaml";
     if (entry.path().extension() != ".bin" || !fs::exists(expected)) continue;
     std::ifstream yaml(expected);
-    const PcrValues wanted = read_pcr_values(yaml);
+    const PrintedPcrs wanted = read_pcr_values(yaml);
     if (wanted.empty()) continue;
     const auto log = EventLog::parse(read_file(entry.path()));
     ASSERT_TRUE(log) << entry.path() << log.error().what;

@@ -166,7 +166,7 @@ std::string result_json(const EvidenceVerdict& verdict, const ResultContext& con
 }
 
 Result<std::string> result_token(const EvidenceVerdict& verdict, const ResultContext& context,
-                                 const Es256Key& key) {
+                                 const SigningKey& key) {
   std::string token =
       as_part({{"alg", "ES256"}, {"typ", "JWT"}}) + "." + as_part(token_of(verdict, context));
   const auto signature = TRY(key.sign_es256(std::as_bytes(std::span(token))));

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "attest/evidence_verifier.h"
-#include "crypto/es256_key.h"
+#include "crypto/signing_key.h"
 
 namespace bulkhead {
 
@@ -21,6 +21,6 @@ std::string result_json(const EvidenceVerdict& verdict, const ResultContext& con
 
 // The same as a signed EAT Attestation Result: docs/formats/attestation-result.md. A compact JWS.
 Result<std::string> result_token(const EvidenceVerdict& verdict, const ResultContext& context,
-                                 const Es256Key& key);
+                                 const SigningKey& key);
 
 }  // namespace bulkhead

@@ -20,8 +20,8 @@ struct TokenKey {
     PEM_write_bio_PrivateKey(bio, pair.get(), nullptr, nullptr, 0, nullptr, nullptr);
     char* text = nullptr;
     const long size = BIO_get_mem_data(bio, &text);
-    key.emplace(
-        Es256Key::from_pem(std::as_bytes(std::span(text, static_cast<std::size_t>(size)))).value());
+    key.emplace(SigningKey::from_pem(std::as_bytes(std::span(text, static_cast<std::size_t>(size))))
+                    .value());
     BIO_free(bio);
   }
 
@@ -39,7 +39,7 @@ struct TokenKey {
   }
 
   AuthorityForTest::Key pair;
-  std::optional<Es256Key> key;
+  std::optional<SigningKey> key;
 };
 
 Json decoded(std::string_view part) {

@@ -59,6 +59,8 @@ Json parse_object(std::string_view text, const Limits& limits) {
     return object;
   } catch (const Json::parse_error& error) {
     throw Refused{"it is not valid JSON, at byte " + std::to_string(error.byte)};
+  } catch (const Json::out_of_range&) {
+    throw Refused{"it has a number beyond all bounds"};
   }
 }
 

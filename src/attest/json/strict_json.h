@@ -15,7 +15,7 @@ namespace bulkhead::attest_json {
 
 using Json = nlohmann::json;
 
-// Thrown and caught in this folder only.
+// Thrown to whoever parses; no interface of another folder lets it through.
 struct Refused {
   std::string message;
 };
