@@ -120,7 +120,7 @@ void check_options(const VerifyOptions& options) {
 }
 
 SigningKey read_ear_key(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) == 0 && (status.st_mode & 077) != 0) {
     throw CannotLook("key '" + path + "' can be read by others; chmod 600 it");
   }
