@@ -40,7 +40,7 @@ Result<LaunchFacts> facts_of(const MeasuredStart& start, const MonitorIdentity& 
 }  // namespace
 
 Result<std::vector<std::byte>> measure_start(const MeasuredStart& start, TpmProcess& tpm) {
-  vtpm::Platform platform(tpm.tpm());
+  vtpm::Platform platform(tpm);
   EventLogWriter log = TRY(EventLogWriter::create({.banks = kMeasuredBanks}));
   for (const LogEvent& event : TRY(measure_launch(TRY(facts_of(start, tpm.identity()))))) {
     TRY(platform.extend(event.pcr, event.digests));

@@ -62,7 +62,7 @@ class MeasuredBoot : public ::testing::Test {
     write_pcr_selections(command, {{TpmAlg::kSha384, 0xffU << (8 * byte)}});
     const Bytes sent = command.take();
     std::array<std::byte, kTpmBufferBytes> response;
-    const std::size_t length = tpm_->tpm().execute(TpmLocality::k0, sent, response).value();
+    const std::size_t length = tpm_->execute(TpmLocality::k0, sent, response).value();
     ByteReader reader(std::span<const std::byte>(response).first(length));
     EXPECT_TRUE(reader.skip(14));  // header and update counter
     EXPECT_TRUE(read_pcr_selections(reader));
@@ -166,7 +166,7 @@ TEST_F(MeasuredBoot, TheKernelIsACopy) {
 TEST_F(MeasuredBoot, TheTpmHasNoOtherBanks) {
   ASSERT_TRUE(tpm_->restart());
   const PcrSelections wanted{{TpmAlg::kSha256, 0xffffff}, {TpmAlg::kSha384, 0xffffff}};
-  EXPECT_EQ(vtpm::Platform(tpm_->tpm()).banks().value(), wanted);
+  EXPECT_EQ(vtpm::Platform(*tpm_).banks().value(), wanted);
   ASSERT_EQ(tpm_->identity().programs.size(), 2U);
   EXPECT_EQ(tpm_->identity().programs[0].name, "bulkhead-vmm");
 }

@@ -82,7 +82,7 @@ Result<void> Partition::set_up_devices() {
   chipset_ = TRY(
       Chipset::create({.ports = ports_, .irqs = *irqs_, .console = host_.console, .power = *this}));
   if (host_.tpm != nullptr) {
-    tpm_ = TRY(TpmCrb::create(host_.tpm->tpm()));
+    tpm_ = TRY(TpmCrb::create(*host_.tpm));
     TRY(mmio_.add({tpm_crb::kBase.value(), tpm_crb::kBytes}, *tpm_));
   }
   pci_ = TRY(PciDevices::create(spec_, {.memory = *memory_,
@@ -186,10 +186,13 @@ Result<void> Partition::suspend() {
   VcpuPause pause = vcpus_->pause();
   TRY(pci_->quiesce());
   if (sealing_ == nullptr) sealing_ = TRY(create_sealing());
+  TRY(park_tpm());
   Result<void> sealed = seal_processors(pause);
   if (sealed) sealed = sealing_->seal_all();
   if (!sealed) {
-    if (Result<void> opened = sealing_->open_all(); !opened) finish(Outcome::kFailed);
+    Result<void> opened = sealing_->open_all();
+    if (opened) opened = unpark_tpm();
+    if (!opened) finish(Outcome::kFailed);
     return sealed;
   }
   note_sealed(true);
@@ -203,6 +206,7 @@ Result<void> Partition::wake() {
   note_sealed(false);
   Result<void> opened = sealing_->open_all();
   if (opened) opened = open_processors(*suspended_);
+  if (opened) opened = unpark_tpm();
   if (!opened) {
     log_failure("wake_failed", opened.error(), {{"name", spec_.name}});
     finish(Outcome::kFailed);
@@ -210,6 +214,17 @@ Result<void> Partition::wake() {
   }
   suspended_.reset();
   return {};
+}
+
+// The processors stand still: a command that is under way is the last one.
+Result<void> Partition::park_tpm() {
+  if (tpm_ == nullptr) return {};
+  tpm_->quiesce();
+  return host_.tpm->park();
+}
+
+Result<void> Partition::unpark_tpm() {
+  return tpm_ == nullptr ? Result<void>() : host_.tpm->unpark();
 }
 
 // The ledger's knowledge of it is for people; what is sealed does not depend on it.

@@ -55,8 +55,8 @@ class Partition final : public OutcomeSink, private PowerEvents {
 
   VcpuPause pause() { return vcpus_->pause(); }
 
-  // Stops the guest and seals memory and processors. From then until wake() has returned, the event
-  // loop must serve nothing that could touch guest memory. An error leaves the guest running.
+  // Stops the guest and seals memory, processors and TPM. From then until wake() has returned, the
+  // event loop must serve nothing that could touch guest memory. An error leaves the guest running.
   Result<void> suspend();
   // An error ends the partition: what was sealed did not come back.
   Result<void> wake();
@@ -87,6 +87,8 @@ class Partition final : public OutcomeSink, private PowerEvents {
   Result<void> set_up_processors();
   Result<boot::Entry> load();
   Result<void> measure(const boot::Loaded& loaded, const MeasuredKernel& kernel);
+  Result<void> park_tpm();
+  Result<void> unpark_tpm();
   void note_sealed(bool sealed);
   Result<void> seal_processors(const VcpuPause& pause);
   Result<void> wipe_processors(const VcpuPause& pause);

@@ -2,6 +2,7 @@
 #include "vmm/tpm_process.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <string>
@@ -22,14 +23,10 @@ Result<MonitorIdentity> identify(const LaunchSpec& spec) {
   return identify_monitor(vmm.get(), vtpm.get());
 }
 
-Result<std::unique_ptr<vtpm::ProcessHandle>> start(const LaunchSpec& spec) {
-  vtpm::ProcessHandle::Request request{.program_fd = spec.tpm->program_fd};
-  if (spec.tpm->state_fd < 0) return vtpm::ProcessHandle::start(request);
-  KeyDescriptor source = TRY(KeyDescriptor::create(spec.seal.key_fd));
-  const SecretBytes key = TRY(source.key());
-  const vtpm::StateFiles files{spec.tpm->state_fd, spec.tpm->counter_fd, key};
-  request.state = &files;
-  return vtpm::ProcessHandle::start(request);
+Result<Fd> memory_file(const char* name) {
+  Fd fd(::memfd_create(name, MFD_CLOEXEC));
+  if (!fd.valid()) return os_error("cannot make memory for the TPM's state");
+  return fd;
 }
 
 // Another program than ours is for tests and for who wants it, and has no certificates.
@@ -46,12 +43,37 @@ std::string certifier_of(const LaunchSpec& spec) {
 Result<std::unique_ptr<TpmProcess>> TpmProcess::create(const LaunchSpec& spec) {
   if (!spec.tpm) return std::unique_ptr<TpmProcess>();
   MonitorIdentity identity = TRY(identify(spec));
-  return std::unique_ptr<TpmProcess>(
-      new TpmProcess(std::move(identity), certifier_of(spec), TRY(start(spec))));
+  std::unique_ptr<TpmProcess> tpm(new TpmProcess(spec, std::move(identity)));
+  tpm->certifier_ = certifier_of(spec);
+  if (spec.tpm->state_fd < 0) tpm->transient_ = TRY(make_transient());
+  TRY(tpm->start());
+  return tpm;
+}
+
+Result<TpmProcess::Transient> TpmProcess::make_transient() {
+  Fd state = TRY(memory_file("bulkhead-tpm"));
+  Fd counter = TRY(memory_file("bulkhead-tpm-counter"));
+  return Transient{std::move(state), std::move(counter), TRY(SecretBytes::random(kAeadKeyBytes))};
+}
+
+Result<void> TpmProcess::start() {
+  if (transient_) {
+    const vtpm::StateFiles files{transient_->state.get(), transient_->counter.get(),
+                                 transient_->key};
+    process_ =
+        TRY(vtpm::ProcessHandle::start({.program_fd = spec_.tpm->program_fd, .state = &files}));
+    return {};
+  }
+  KeyDescriptor source = TRY(KeyDescriptor::create(spec_.seal.key_fd));
+  const SecretBytes key = TRY(source.key());
+  const vtpm::StateFiles files{spec_.tpm->state_fd, spec_.tpm->counter_fd, key};
+  process_ =
+      TRY(vtpm::ProcessHandle::start({.program_fd = spec_.tpm->program_fd, .state = &files}));
+  return {};
 }
 
 Result<bool> TpmProcess::has_measured_banks() {
-  const PcrSelections banks = TRY(vtpm::Platform(tpm()).banks());
+  const PcrSelections banks = TRY(vtpm::Platform(*this).banks());
   return std::ranges::is_permutation(banks, kMeasuredBanks, {}, &PcrSelection::bank, to_tpm) &&
          std::ranges::all_of(
              banks, [](const PcrSelection& bank) { return bank.pcrs == (1U << kPcrCount) - 1; });
@@ -59,7 +81,7 @@ Result<bool> TpmProcess::has_measured_banks() {
 
 // A bank that is not measured into would be the guest's to fill.
 Result<void> TpmProcess::choose_measured_banks() {
-  vtpm::Platform platform(tpm());
+  vtpm::Platform platform(*this);
   TRY(process_->client().init());
   TRY(platform.startup());
   if (TRY(has_measured_banks())) return {};
@@ -71,8 +93,8 @@ Result<void> TpmProcess::choose_measured_banks() {
 }
 
 Result<void> TpmProcess::certify() {
-  if (certifier_.empty()) return leave_uncertified(tpm());
-  const Result<void> certified = certify_tpm(tpm(), certifier_);
+  if (certifier_.empty()) return leave_uncertified(*this);
+  const Result<void> certified = certify_tpm(*this, certifier_);
   if (!certified) log_failure("tpm_not_certified", certified.error());
   if (!certified && process_->client().failed()) return certified.error();
   return {};
@@ -81,6 +103,49 @@ Result<void> TpmProcess::certify() {
 Result<void> TpmProcess::restart() {
   TRY(choose_measured_banks());
   return certify();
+}
+
+Result<std::size_t> TpmProcess::execute(TpmLocality locality, std::span<const std::byte> command,
+                                        std::span<std::byte, kTpmBufferBytes> response) {
+  if (process_ == nullptr) return Error{Errc::kClosed, 0, "the TPM is suspended"};
+  return process_->client().execute(locality, command, response);
+}
+
+void TpmProcess::cancel() {
+  if (process_ != nullptr) process_->client().cancel();
+}
+
+// One key, one use: the nonce may be any.
+Result<TpmProcess::Parked> TpmProcess::seal(std::span<std::byte> state) {
+  Parked parked{.key = TRY(SecretBytes::random(kAeadKeyBytes)), .state = {}};
+  Aead aead = TRY(Aead::create(parked.key));
+  AeadCounter counter(1);
+  parked.state.resize(state.size());
+  parked.tag = TRY(aead.seal(TRY(counter.take()), {AeadNonce{}, {}, state}, parked.state));
+  return parked;
+}
+
+Result<void> TpmProcess::park() {
+  if (process_->client().failed()) return {};
+  std::vector<std::byte> state = TRY(process_->client().volatile_state());
+  Result<Parked> parked = seal(state);
+  wipe(state);
+  parked_ = TRY(std::move(parked));
+  process_.reset();
+  return {};
+}
+
+Result<void> TpmProcess::unpark() {
+  if (!parked_) return {};
+  const Parked parked = std::move(*parked_);
+  parked_.reset();
+  std::vector<std::byte> state(parked.state.size());
+  Aead aead = TRY(Aead::create(parked.key));
+  TRY(aead.open({AeadNonce{}, {}, parked.state}, parked.tag, state));
+  Result<void> started = start();
+  if (started) started = process_->client().init(state);
+  wipe(state);
+  return started;
 }
 
 }  // namespace bulkhead

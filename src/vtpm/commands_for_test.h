@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "devices/tpm.h"
-#include "vtpm/client.h"
 #include "vtpm/response.h"
 
 namespace bulkhead::vtpm {
@@ -59,10 +58,10 @@ inline Bytes create_primary_command() {
                    8,    0,    0, 0, 0,   0,    0, 0, 0,    0,    0,    0, 0,    0});
 }
 
-inline Result<Bytes> run(Client& client, const Bytes& command,
+inline Result<Bytes> run(Tpm& tpm, const Bytes& command,
                          TpmLocality locality = TpmLocality::k0) {
   std::array<std::byte, kTpmBufferBytes> response;
-  const std::size_t length = TRY(client.execute(locality, command, response));
+  const std::size_t length = TRY(tpm.execute(locality, command, response));
   return Bytes(response.begin(), response.begin() + static_cast<std::ptrdiff_t>(length));
 }
 

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -67,6 +68,8 @@ Result<void> serve(Server& server, std::optional<HeldKey>& key) {
 
 Result<void> run(int parent_pid) {
   TRY(harden(parent_pid));
+  // Started by a descriptor, it would be called by its number.
+  ::prctl(PR_SET_NAME, "bulkhead-vtpm");
   ::close_range(kCounterFd + 1, ~0U, 0);
   // Its configuration file is none of ours.
   OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
