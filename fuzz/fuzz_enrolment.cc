@@ -6,11 +6,12 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "hostca/certificate.h"
 #include "hostca/enrolment.h"
-#include "hostca/host_identity.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace bulkhead;
+  using namespace bulkhead::hostca;
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data, size)).subspan(1);
   const std::string_view text(static_cast<const char*>(static_cast<const void*>(bytes.data())),

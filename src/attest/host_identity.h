@@ -30,6 +30,9 @@ inline constexpr std::array<unsigned char, 21> kHostIdentityOid = {
     0x69, 0x82, 0xa9, 0xb0, 0xda, 0xb7, 0x9d, 0xa2, 0xca, 0x88, 0xbd,
     0xba, 0xfe, 0xc9, 0x86, 0xba, 0x9f, 0x84, 0xeb, 0x02, 0x01};
 
+inline constexpr const char* kHostIdentityOidText =
+    "2.25.197643255959663459791078496310340433282.1";
+
 // The extension's value in DER; kMalformed for any other bytes.
 Bytes serialize(const HostIdentity& identity);
 Result<HostIdentity> parse_host_identity(std::span<const std::byte> der);

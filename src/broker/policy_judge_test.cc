@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "attest/evidence_case_for_test.h"
 #include "attest/json/evidence_json.h"
 #include "broker/testing/shell.h"
@@ -75,7 +78,8 @@ TEST_F(PolicyJudgeTest, NoRulesHelpWhoIsNotCertified) {
 TEST_F(PolicyJudgeTest, WhatIsNoEvidenceIsNotAccepted) {
   const PolicyJudge judge(case_.policy, trust(), [this] { return case_.now; });
   for (const char* text : {"", "{}", "[]", "{\"eat_profile\": 1}"}) {
-    const Report report = judge.judge({.evidence = text, .challenge = case_.challenge});
+    const Report report = judge.judge(
+        {.evidence = text, .challenge = case_.challenge, .nonce_age_s = 0, .secret = {}});
     EXPECT_FALSE(report.accepted()) << text;
     EXPECT_TRUE(report.findings().empty()) << text;
   }

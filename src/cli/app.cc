@@ -224,8 +224,9 @@ void add_ledger(CLI::App& app, Choices& choices) {
 
 void add_host_state(CLI::App* command, HostOptions& host) {
   command
-      ->add_option("--state", host.state,
-                   std::string("where it is kept (default ") + StateDirectory::kDefaultPath + ")")
+      ->add_option(
+          "--state", host.state,
+          std::string("where it is kept (default ") + hostca::StateDirectory::kDefaultPath + ")")
       ->option_text("DIR");
 }
 

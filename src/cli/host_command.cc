@@ -14,6 +14,9 @@
 #include "hostca/tpm/open_host_ca.h"
 
 namespace bulkhead::cli {
+
+using namespace hostca;
+
 namespace {
 
 constexpr unsigned kSoftwareDays = 365;
@@ -84,7 +87,7 @@ void check_identity(const Bytes& certificate, const EnrolledTpm& host) {
   const CertificateFacts facts = value_or_fail(read_certificate(certificate), "the grant");
   const auto fingerprint =
       value_or_fail(endorsement_fingerprint(host.endorsement.key), "the endorsement key");
-  if (facts.host != HostIdentity{HostKind::kTpm, fingerprint}) {
+  if (facts.host != HostIdentity{HostIdentity::Kind::kTpm, fingerprint}) {
     throw HostError("the grant's certificate names another host; make a new request");
   }
 }
@@ -147,7 +150,7 @@ struct Shown {
   std::size_t certificates = 0;
   bool expired = false;
 
-  bool in_tpm() const { return facts.host->kind == HostKind::kTpm; }
+  bool in_tpm() const { return facts.host->kind == HostIdentity::Kind::kTpm; }
 };
 
 Shown look(const HostOptions& options) {

@@ -11,7 +11,7 @@ namespace bulkhead::cli {
 
 struct HostOptions {
   std::string action;  // enrol, show or certify
-  std::string state = StateDirectory::kDefaultPath;
+  std::string state = hostca::StateDirectory::kDefaultPath;
   std::string tpm;      // where tpm2-tss finds it; empty: its own choice
   std::string request;  // enrol: a file to write; certify: to read
   std::string grant;    // enrol: a file to read; certify: to write

@@ -9,6 +9,9 @@
 #include "hostca/certificate.h"
 
 namespace bulkhead::cli {
+
+using namespace hostca;
+
 namespace {
 
 constexpr std::size_t kMaxBytes = 256 * 1024;

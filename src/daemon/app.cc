@@ -26,6 +26,9 @@
 #include "mem/carved_range.h"
 
 namespace bulkhead::daemon {
+
+using namespace hostca;
+
 namespace {
 
 constexpr int kExitHost = 1;

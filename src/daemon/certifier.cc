@@ -10,6 +10,8 @@
 
 namespace bulkhead::daemon {
 
+using namespace hostca;
+
 Result<std::unique_ptr<Certifier>> Certifier::create(EventLoop& loop, Open open) {
   std::unique_ptr<Certifier> certifier(new Certifier(std::move(open), TRY(Fd::event())));
   certifier->watch_ = TRY(Watch::create(loop, certifier->finished_.get(), EPOLLIN, *certifier));

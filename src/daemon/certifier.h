@@ -20,31 +20,31 @@ class Certifier final : private EventHandler {
   static constexpr std::size_t kMaxWaiting = 64;
 
   // Opens the partition CA; called on that thread, before the first job and after each failure.
-  using Open = std::function<Result<std::unique_ptr<HostCa>>()>;
+  using Open = std::function<Result<std::unique_ptr<hostca::HostCa>>()>;
   // Called on the loop's thread.
-  using Done = std::function<void(Result<PartitionCertificates>)>;
+  using Done = std::function<void(Result<hostca::PartitionCertificates>)>;
 
   static Result<std::unique_ptr<Certifier>> create(EventLoop& loop, Open open);
   ~Certifier() override;
 
   // kBusy if too many wait.
-  Result<void> certify(PartitionKeys keys, Done done) EXCLUDES(mutex_);
+  Result<void> certify(hostca::PartitionKeys keys, Done done) EXCLUDES(mutex_);
 
  private:
   struct Job {
-    PartitionKeys keys;
+    hostca::PartitionKeys keys;
     Done done;
-    Result<PartitionCertificates> outcome = PartitionCertificates{};
+    Result<hostca::PartitionCertificates> outcome = hostca::PartitionCertificates{};
   };
 
   Certifier(Open open, Fd finished) : open_(std::move(open)), finished_(std::move(finished)) {}
   void on_ready(std::uint32_t events) override EXCLUDES(mutex_);
   void work() EXCLUDES(mutex_);
-  Result<PartitionCertificates> make(const PartitionKeys& keys);
+  Result<hostca::PartitionCertificates> make(const hostca::PartitionKeys& keys);
 
   const Open open_;
   const Fd finished_;
-  std::unique_ptr<HostCa> ca_;  // the thread's
+  std::unique_ptr<hostca::HostCa> ca_;  // the thread's
   Mutex mutex_;
   std::condition_variable_any wake_;
   bool ending_ GUARDED_BY(mutex_) = false;

@@ -18,6 +18,9 @@
 #include "mem/daemon_connection.h"
 
 namespace bulkhead::daemon {
+
+using namespace hostca;
+
 namespace {
 
 constexpr uid_t kNobody = 65534;

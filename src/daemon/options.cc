@@ -71,7 +71,7 @@ void add_host_options(CLI::App& app, DaemonOptions& options, std::string& certif
       ->option_text("WHO");
   app.add_option("--host-state", options.host_state,
                  std::string("what 'bulkhead host enrol' left (default ") +
-                     StateDirectory::kDefaultPath + ")")
+                     hostca::StateDirectory::kDefaultPath + ")")
       ->option_text("DIR");
   app.add_option("--host-tpm", options.tpm,
                  "the host's TPM, as tpm2-tss names it (default device:/dev/tpmrm0)")

@@ -37,7 +37,7 @@ struct DaemonOptions {
   std::string runtime_dir = "/run/bulkheadd";
   std::string group;  // empty: the default one
   CertifyFor certify = CertifyFor::kRoot;
-  std::string host_state = StateDirectory::kDefaultPath;
+  std::string host_state = hostca::StateDirectory::kDefaultPath;
   std::string tpm;  // where tpm2-tss finds the host's TPM; empty: its own choice
 };
 

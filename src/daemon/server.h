@@ -76,7 +76,7 @@ class Server final : private EventHandler {
   Result<void> challenge(Client& client, Reply& reply);
   Result<void> certify(Client& client, ByteReader& reader, Reply& reply);
   void certified(std::uint64_t client, std::uint32_t serial,
-                 const Result<PartitionCertificates>& made);
+                 const Result<hostca::PartitionCertificates>& made);
 
   EventLoop& loop_;
   FrameKeeper& keeper_;

@@ -17,7 +17,7 @@ Result<Bytes> read_public_area(ByteReader& reader, std::uint32_t length) {
   return copy_of(TRY(reader.take(length)));
 }
 
-Result<Fd> make_file(const PartitionCertificates& made) {
+Result<Fd> make_file(const hostca::PartitionCertificates& made) {
   std::vector<std::byte> content;
   for (const Bytes* part : {&made.endorsement_key, &made.attestation_key, &made.chain}) {
     const std::size_t at = content.size();
@@ -62,7 +62,7 @@ Result<void> Server::certify(Client& client, ByteReader& reader, Reply& reply) {
   const auto nonce = TRY(reader.take(kNonceBytes));
   const auto endorsement_bytes = TRY(reader.read<std::uint32_t>());
   const auto attestation_bytes = TRY(reader.read<std::uint32_t>());
-  PartitionKeys keys;
+  hostca::PartitionKeys keys;
   keys.endorsement_key = TRY(read_public_area(reader, endorsement_bytes));
   keys.attestation_key = TRY(read_public_area(reader, attestation_bytes));
   if (!reader.empty()) return Error{Errc::kMalformed, 0, "the request has a wrong length"};
@@ -73,10 +73,10 @@ Result<void> Server::certify(Client& client, ByteReader& reader, Reply& reply) {
   }
   TRY(options_.monitors->judge(client.peer(), client.sender, options_.switches));
   if (client.waiting) return Error{Errc::kBusy, 0, "one request at a time"};
-  TRY(options_.certifier->certify(std::move(keys), [this, id = client.id, serial = reply.serial](
-                                                       const Result<PartitionCertificates>& made) {
-    certified(id, serial, made);
-  }));
+  TRY(options_.certifier->certify(
+      std::move(keys),
+      [this, id = client.id, serial = reply.serial](
+          const Result<hostca::PartitionCertificates>& made) { certified(id, serial, made); }));
   client.waiting = true;
   reply.later = true;
   return {};
@@ -84,7 +84,7 @@ Result<void> Server::certify(Client& client, ByteReader& reader, Reply& reply) {
 
 // The client may be gone.
 void Server::certified(std::uint64_t id, std::uint32_t serial,
-                       const Result<PartitionCertificates>& made) {
+                       const Result<hostca::PartitionCertificates>& made) {
   const auto found = std::ranges::find_if(
       clients_, [id](const auto& client) { return client->id == id && !client->closed(); });
   if (found == clients_.end()) return;

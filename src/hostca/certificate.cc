@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
+#include "attest/host_identity.h"
 #include "crypto/random.h"
-#include "hostca/host_identity.h"
 #include "hostca/openssl_x509.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 using x509::Owned;
@@ -76,8 +76,8 @@ bool add_extension(X509* certificate, X509* issuer, ExtensionText text) {
 }
 
 bool add_host_identity(X509* certificate, const HostIdentity& identity) {
-  const Bytes value = encode_host_identity(identity);
-  const Owned<ASN1_OBJECT> type(OBJ_txt2obj(kHostIdentityOid, 1));
+  const Bytes value = serialize(identity);
+  const Owned<ASN1_OBJECT> type(OBJ_txt2obj(kHostIdentityOidText, 1));
   const Owned<ASN1_OCTET_STRING> octets(ASN1_OCTET_STRING_new());
   if (type == nullptr || octets == nullptr ||
       ASN1_OCTET_STRING_set(octets.get(), openssl_bytes(value), openssl_length(value)) != 1) {
@@ -154,7 +154,7 @@ std::string text_of(const X509_NAME* name) {
 }
 
 Result<std::optional<HostIdentity>> host_of(const X509* certificate) {
-  const Owned<ASN1_OBJECT> type(OBJ_txt2obj(kHostIdentityOid, 1));
+  const Owned<ASN1_OBJECT> type(OBJ_txt2obj(kHostIdentityOidText, 1));
   const int at = X509_get_ext_by_OBJ(certificate, type.get(), -1);
   if (at < 0) return std::optional<HostIdentity>();
   const ASN1_OCTET_STRING* value = X509_EXTENSION_get_data(X509_get_ext(certificate, at));
@@ -217,4 +217,4 @@ bool is_issued_by(std::span<const std::byte> certificate, std::span<const std::b
          X509_verify(child.get(), X509_get0_pubkey(parent.get())) == 1;
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -6,23 +6,14 @@
 #include <string>
 #include <string_view>
 
+#include "attest/host_identity.h"
 #include "crypto/digest.h"
 #include "measure/tpm_wire.h"
 
 // The certificates of a host and of its partitions' TPMs: docs/formats/certificates.md. All are in
 // DER, and signed with ECDSA on P-256 and SHA-256.
 
-namespace bulkhead {
-
-enum class HostKind : std::uint8_t { kTpm, kSoftware };
-
-// Which machine a partition CA belongs to.
-struct HostIdentity {
-  HostKind kind = HostKind::kSoftware;
-  Sha256Digest fingerprint{};
-
-  bool operator==(const HostIdentity&) const = default;
-};
+namespace bulkhead::hostca {
 
 enum class CertificateRole : std::uint8_t { kPartitionCa, kAttestationKey, kEndorsementKey };
 
@@ -80,4 +71,4 @@ std::string to_pem(std::span<const Bytes> certificates);
 // One certificate at least. kMalformed if there is anything else than certificates and white space.
 Result<std::vector<Bytes>> read_pem(std::string_view text);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

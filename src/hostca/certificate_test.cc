@@ -5,13 +5,13 @@
 
 #include <ctime>
 
+#include "attest/host_identity.h"
 #include "attest/tpm_public.h"
 #include "hostca/host_ca.h"
 #include "hostca/host_for_test.h"
-#include "hostca/host_identity.h"
 #include "hostca/templates.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 // Public areas as a partition's TPM shows them, of keys that are made here.
@@ -38,7 +38,7 @@ class HostCaTest : public ::testing::Test {
       chain.push_back(issue_certificate({.role = CertificateRole::kPartitionCa,
                                          .subject = "host one",
                                          .public_info = key->public_info().value(),
-                                         .host = HostIdentity{HostKind::kTpm, {}},
+                                         .host = HostIdentity{HostIdentity::Kind::kTpm, {}},
                                          .validity = valid_for_days(now_, 365)},
                                         authority.certificates[0], authority.key)
                           .value());
@@ -75,7 +75,7 @@ TEST_F(HostCaTest, OpensslVerifiesItsChain) {
 
 TEST_F(HostCaTest, OpensslVerifiesAChainThatEndsAtTheHost) {
   const auto ca = make(false);
-  EXPECT_EQ(ca->identity().kind, HostKind::kSoftware);
+  EXPECT_EQ(ca->identity().kind, HostIdentity::Kind::kSoftware);
   const PartitionCertificates made = ca->certify(partition_keys(), now_).value();
   write_whole(dir_ / "own.pem", ca_pem_);
   const Said said = openssl_verify(dir_ / "own.pem", made.attestation_key);
@@ -99,7 +99,7 @@ TEST_F(HostCaTest, CertificatesSayWhatTheyAreFor) {
   write_whole(dir_ / "ca.pem", ca_pem_);
   const std::string own = shell("openssl x509 -noout -text -in '" + (dir_ / "ca.pem") + "'").text;
   EXPECT_NE(own.find("CA:TRUE, pathlen:0"), std::string::npos) << own;
-  EXPECT_NE(own.find(kHostIdentityOid), std::string::npos) << own;
+  EXPECT_NE(own.find(kHostIdentityOidText), std::string::npos) << own;
   EXPECT_NE(own.find("Certificate Sign\n"), std::string::npos) << own;
 }
 
@@ -152,7 +152,7 @@ TEST(Certificate, TellsWhatItSays) {
   EXPECT_EQ(facts.validity, validity);
   EXPECT_TRUE(facts.is_ca);
   ASSERT_TRUE(facts.host);
-  EXPECT_EQ(facts.host->kind, HostKind::kSoftware);
+  EXPECT_EQ(facts.host->kind, HostIdentity::Kind::kSoftware);
   EXPECT_EQ(facts.host->fingerprint, Sha256::of(facts.public_info).value());
   EXPECT_TRUE(is_issued_by(der, der));
 }
@@ -181,9 +181,9 @@ TEST(Certificate, NothingElseIsOne) {
 }
 
 TEST(HostIdentity, IsInItsForm) {
-  HostIdentity identity{HostKind::kTpm, {}};
+  HostIdentity identity{HostIdentity::Kind::kTpm, {}};
   identity.fingerprint[31] = std::byte{9};
-  Bytes der = encode_host_identity(identity);
+  Bytes der = serialize(identity);
   EXPECT_EQ(to_hex(der).substr(0, 18), "30280201010a010004");
   EXPECT_EQ(parse_host_identity(der).value(), identity);
   for (std::size_t i = 0; i < 10; ++i) {
@@ -209,4 +209,4 @@ TEST(Pem, IsReadStrictly) {
 }
 
 }  // namespace
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -3,7 +3,7 @@
 
 #include "hostca/openssl_x509.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 using x509::Owned;
@@ -82,4 +82,4 @@ Result<Sha256Digest> endorsement_fingerprint(const TpmPublic& key) {
   return Sha256::of(serialize(key));
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -7,7 +7,7 @@
 #include "attest/tpm_public.h"
 #include "crypto/digest.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // What a TPM shows of itself.
 struct Endorsement {
@@ -24,4 +24,4 @@ Result<void> check_endorsement(const Endorsement& endorsement, const std::vector
 // The key's identity as policies and certificates name it: SHA-256 of its TPMT_PUBLIC.
 Result<Sha256Digest> endorsement_fingerprint(const TpmPublic& key);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

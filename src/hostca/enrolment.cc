@@ -8,7 +8,7 @@
 #include "hostca/fields.h"
 #include "hostca/templates.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 constexpr std::string_view kRequestMark = "bulkhead_host_request";
@@ -128,12 +128,13 @@ Result<HostGrant> grant_certificate(const HostRequest& request, const Authority&
   if (authority.certificates.empty()) return refused("the authority has no certificate");
   const Sha256Digest fingerprint = TRY(endorsement_fingerprint(request.endorsement.key));
   const PublicKey ca_key = TRY(public_key(request.ca_key));
-  std::vector<Bytes> chain{TRY(issue_certificate({.role = CertificateRole::kPartitionCa,
-                                                  .subject = terms.name,
-                                                  .public_info = TRY(ca_key.info()),
-                                                  .host = HostIdentity{HostKind::kTpm, fingerprint},
-                                                  .validity = terms.validity},
-                                                 authority.certificates.front(), authority.key))};
+  std::vector<Bytes> chain{
+      TRY(issue_certificate({.role = CertificateRole::kPartitionCa,
+                             .subject = terms.name,
+                             .public_info = TRY(ca_key.info()),
+                             .host = HostIdentity{HostIdentity::Kind::kTpm, fingerprint},
+                             .validity = terms.validity},
+                            authority.certificates.front(), authority.key))};
   chain.insert(chain.end(), authority.certificates.begin(), authority.certificates.end());
   const SecretBytes secret = TRY(SecretBytes::random(kSecretBytes));
   HostGrant grant{.ca_name = TRY(tpm_name(request.ca_key)), .credential = {}, .sealed = {}};
@@ -155,4 +156,4 @@ Result<std::vector<Bytes>> open_grant(const HostGrant& grant, std::span<const st
   return read_pem(pem);
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -13,7 +13,7 @@
 // How a host's partition CA gets its certificate: docs/formats/enrolment.md. Two files, one there
 // and one back; neither side needs to reach the other.
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 inline constexpr std::size_t kMaxEnrolmentBytes = 256 * 1024;
 
@@ -68,4 +68,4 @@ class SoftwareIssuer final : public IssuerKey {
   SigningKey key_;
 };
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -11,7 +11,7 @@
 #include "hostca/templates.h"
 #include "hostca/tpm/open_host_ca.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 class Enrolment : public ::testing::Test {
@@ -60,7 +60,7 @@ TEST_F(Enrolment, EndsWithACertificateThatOpensslVerifies) {
   ASSERT_EQ(chain.size(), 2U);
   install(chain);
   const auto ca = open_host_ca(*state_, tpm_->where()).value();
-  EXPECT_EQ(ca->identity().kind, HostKind::kTpm);
+  EXPECT_EQ(ca->identity().kind, HostIdentity::Kind::kTpm);
   EXPECT_EQ(ca->identity().fingerprint, Sha256::of(serialize(sent.endorsement.key)).value());
   const Said said = shell("openssl verify -x509_strict -CAfile '" + authority_.root_file() + "' '" +
                           (dir_ / "host/certificates.pem") + "'");
@@ -249,4 +249,4 @@ TEST(HostCaState, SaysThatTheHostIsNotEnrolled) {
 }
 
 }  // namespace
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

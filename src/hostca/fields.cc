@@ -5,7 +5,7 @@
 
 #include "crypto/digest.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 Error malformed() {
@@ -54,4 +54,4 @@ Result<void> FieldReader::end() const {
   return malformed();
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -8,7 +8,7 @@
 
 // The files of an enrolment (docs/formats/enrolment.md): lines of key=value in a fixed order.
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 class FieldWriter {
  public:
@@ -35,4 +35,4 @@ class FieldReader {
   std::string_view rest_;
 };
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

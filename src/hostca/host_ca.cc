@@ -5,7 +5,7 @@
 
 #include "hostca/templates.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 Error refused(const char* what) {
@@ -63,12 +63,13 @@ Result<PartitionCertificates> HostCa::certify(const PartitionKeys& keys, std::in
 
 Result<Bytes> self_certify(IssuerKey& key, const std::string& host_name, const Validity& validity) {
   const Bytes info = TRY(key.public_info());
-  return issue_certificate({.role = CertificateRole::kPartitionCa,
-                            .subject = host_name,
-                            .public_info = info,
-                            .host = HostIdentity{HostKind::kSoftware, TRY(Sha256::of(info))},
-                            .validity = validity},
-                           {}, key);
+  return issue_certificate(
+      {.role = CertificateRole::kPartitionCa,
+       .subject = host_name,
+       .public_info = info,
+       .host = HostIdentity{HostIdentity::Kind::kSoftware, TRY(Sha256::of(info))},
+       .validity = validity},
+      {}, key);
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

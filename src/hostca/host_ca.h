@@ -7,7 +7,7 @@
 
 #include "hostca/certificate.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // What a partition's TPM shows of its keys: two TPMT_PUBLIC.
 struct PartitionKeys {
@@ -49,4 +49,4 @@ class HostCa {
 // The certificate that a host without a TPM signs itself.
 Result<Bytes> self_certify(IssuerKey& key, const std::string& host_name, const Validity& validity);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

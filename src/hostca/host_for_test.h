@@ -15,7 +15,7 @@
 #include "hostca/enrolment.h"
 #include "seal/temp_dir_for_test.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 inline constexpr std::int64_t kTestNow = 1'800'000'000;
 
@@ -150,4 +150,4 @@ class TestAuthority {
   std::unique_ptr<SoftwareIssuer> issuer_;
 };
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -14,7 +14,7 @@
 #include "crypto/openssl_bytes.h"
 #include "crypto/random.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 constexpr std::size_t kSeedBytes = 32;  // a digest of the endorsement key's name algorithm
@@ -197,4 +197,4 @@ Result<TpmCredential> make_credential(const TpmPublic& endorsement_key,
                        .encrypted_secret = std::move(seed.encrypted)};
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

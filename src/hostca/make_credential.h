@@ -3,7 +3,7 @@
 
 #include "attest/tpm_public.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // What TPM2_ActivateCredential takes.
 struct TpmCredential {
@@ -19,4 +19,4 @@ Result<TpmCredential> make_credential(const TpmPublic& endorsement_key,
                                       std::span<const std::byte> name,
                                       std::span<const std::byte> secret);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

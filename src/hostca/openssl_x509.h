@@ -17,7 +17,7 @@
 
 // OpenSSL's objects with owners, for the sources of this folder.
 
-namespace bulkhead::x509 {
+namespace bulkhead::hostca::x509 {
 
 struct Release {
   void operator()(X509* certificate) const { X509_free(certificate); }
@@ -69,4 +69,4 @@ inline Result<Bytes> encode(X509* certificate) {
   return take_der(length, encoded);
 }
 
-}  // namespace bulkhead::x509
+}  // namespace bulkhead::hostca::x509

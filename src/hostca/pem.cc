@@ -4,7 +4,7 @@
 #include "hostca/certificate.h"
 #include "hostca/openssl_x509.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 using x509::Owned;
@@ -60,4 +60,4 @@ Result<std::vector<Bytes>> read_pem(std::string_view text) {
   return certificates;
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -7,7 +7,7 @@
 
 #include <cerrno>
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 constexpr std::size_t kMaxSecretBytes = 4096;
@@ -106,4 +106,4 @@ Result<void> StateDirectory::remove(const char* file) const {
   return os_error("cannot remove a file of the host's state");
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

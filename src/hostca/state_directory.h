@@ -7,7 +7,7 @@
 #include "crypto/secret_bytes.h"
 #include "measure/tpm_wire.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // Where a host keeps what its partition CA needs: a directory of ours alone. Files are written
 // beside and renamed, so that each is the old one or the new one.
@@ -37,4 +37,4 @@ class StateDirectory {
   Fd directory_;
 };
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

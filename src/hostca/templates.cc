@@ -3,7 +3,7 @@
 
 #include "crypto/digest.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 using namespace tpma_object;
@@ -65,4 +65,4 @@ bool is_of(const TpmPublic& key, const TpmPublic& form) {
   return std::get_if<TpmEccKey>(&key.key)->curve == std::get_if<TpmEccKey>(&form.key)->curve;
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -6,7 +6,7 @@
 // What keys of a host and of a partition's TPM look like: docs/formats/enrolment.md. A public area
 // that is anything else is another key, whoever made it.
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // TCG EK Credential Profile 2.5, templates L-1 (RSA 2048) and L-2 (P-256).
 TpmPublic rsa_endorsement_template();
@@ -23,4 +23,4 @@ TpmPublic attestation_key_template();
 // Whether the key is one of that template, whatever its point or modulus.
 bool is_of(const TpmPublic& key, const TpmPublic& form);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

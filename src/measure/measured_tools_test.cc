@@ -40,7 +40,7 @@ TEST_F(Tpm2Eventlog, ReadsOurLogAndComesToOurValues) {
   ASSERT_TRUE(accepts(log_of(events)));
   EXPECT_EQ(text("err"), "");
   std::ifstream out(dir / "out");
-  const PcrValues theirs = read_pcr_values(out);
+  const PrintedPcrs theirs = read_pcr_values(out);
   EXPECT_EQ(theirs.size(), 20u);  // PCR 0 to 9 of two banks
   EXPECT_EQ(pcr_values(predict_pcrs(events).value(), theirs), theirs);
   EXPECT_NE(text("out").find("kernel_cmdline: console=ttyS0 root="), std::string::npos);
@@ -51,7 +51,7 @@ TEST_F(Tpm2Eventlog, ComesToOtherValuesWithAnotherLog) {
   auto events = measure_launch(sample_facts()).value();
   ASSERT_TRUE(accepts(log_of(events)));
   std::ifstream out(dir / "out");
-  const PcrValues theirs = read_pcr_values(out);
+  const PrintedPcrs theirs = read_pcr_values(out);
   events.back().digests[0].bytes()[0] ^= std::byte{1};
   EXPECT_NE(pcr_values(predict_pcrs(events).value(), theirs), theirs);
 }

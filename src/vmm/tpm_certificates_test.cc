@@ -127,7 +127,7 @@ TEST(TpmProgram, AnotherIsStartedAndNotCertified) {
   const Bytes command =
       TpmWriter().u16(0x8001).u32(14).u32(0x169).u32(vtpm::kAttestationCertificateIndex).take();
   std::array<std::byte, kTpmBufferBytes> response;
-  EXPECT_EQ(tpm->tpm().execute(TpmLocality::k0, command, response).value(), 10U);
+  EXPECT_EQ(tpm->execute(TpmLocality::k0, command, response).value(), 10U);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "hostca/templates.h"
 #include "hostca/tpm/tpm_objects.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 // TCG EK Credential Profile 2.5, 2.2.1.4 and 2.2.1.5.
@@ -265,4 +265,4 @@ Result<Bytes> HostTpm::activate(const TpmCredential& credential) {
   return copy_of(content(opened->buffer, opened->size));
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -11,7 +11,7 @@
 struct ESYS_CONTEXT;  // tpm2-tss
 struct TSS2_TCTI_OPAQUE_CONTEXT_BLOB;
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // The host's TPM 2.0. One thread at a time. Keys are made anew by each object, from the TPM's
 // seeds; they are gone from the TPM with it.
@@ -59,4 +59,4 @@ class TpmIssuer final : public IssuerKey {
   Bytes public_info_;
 };
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

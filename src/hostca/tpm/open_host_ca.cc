@@ -3,7 +3,7 @@
 
 #include "hostca/enrolment.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 namespace {
 
 constexpr std::size_t kSecretBytes = 32;
@@ -54,4 +54,4 @@ Result<std::unique_ptr<HostCa>> open_host_ca(const StateDirectory& state,
   return HostCa::create(std::move(key), std::move(certificates));
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

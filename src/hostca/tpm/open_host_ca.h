@@ -5,7 +5,7 @@
 #include "hostca/state_directory.h"
 #include "hostca/tpm/host_tpm.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // The host's TPM with the key of its partition CA, whose secret is kept in the directory, and made
 // if there is none yet.
@@ -20,4 +20,4 @@ Result<EnrolledTpm> open_enrolled_tpm(const StateDirectory& state, const std::st
 // kNotFound if the host is not enrolled.
 Result<std::unique_ptr<HostCa>> open_host_ca(const StateDirectory& state, const std::string& where);
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "crypto/openssl_bytes.h"
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 Result<TPM2B_PUBLIC> to_tss(const TpmPublic& object) {
   const Bytes area = serialize(object);
@@ -34,4 +34,4 @@ Error tpm_error(TSS2_RC code, const char* what) {
   return Error{Errc::kIo, 0, what};
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca

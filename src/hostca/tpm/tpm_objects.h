@@ -7,7 +7,7 @@
 
 // Between our structures and tpm2-tss's.
 
-namespace bulkhead {
+namespace bulkhead::hostca {
 
 // TPM2B_PUBLIC of a template or a key; and back.
 Result<TPM2B_PUBLIC> to_tss(const TpmPublic& object);
@@ -25,4 +25,4 @@ Result<void> fill(UINT16& size, Buffer (&buffer)[N], std::span<const std::byte> 
   return {};
 }
 
-}  // namespace bulkhead
+}  // namespace bulkhead::hostca
