@@ -35,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     default:
       if (const auto identity = parse_host_identity(bytes)) {
-        CHECK(encode_host_identity(*identity) == copy_of(bytes));
+        CHECK(serialize(*identity) == copy_of(bytes));
       }
   }
   return 0;
