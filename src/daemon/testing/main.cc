@@ -38,5 +38,6 @@ int main(int argc, char** argv) {
   auto connection = bulkhead::daemon::Connection::open(argv[1], 30);
   if (!connection) return 2;
   const std::string keys = argv[3];
-  return connection->certify(read(keys + ".ek"), read(keys + ".ak")) ? 0 : 1;
+  const bool came = connection->certify(read(keys + ".ek"), read(keys + ".ak")).has_value();
+  ::_exit(came ? 0 : 1);  // traced, no sanitizer could look for leaks
 }
