@@ -58,8 +58,7 @@ inline Bytes create_primary_command() {
                    8,    0,    0, 0, 0,   0,    0, 0, 0,    0,    0,    0, 0,    0});
 }
 
-inline Result<Bytes> run(Tpm& tpm, const Bytes& command,
-                         TpmLocality locality = TpmLocality::k0) {
+inline Result<Bytes> run(Tpm& tpm, const Bytes& command, TpmLocality locality = TpmLocality::k0) {
   std::array<std::byte, kTpmBufferBytes> response;
   const std::size_t length = TRY(tpm.execute(locality, command, response));
   return Bytes(response.begin(), response.begin() + static_cast<std::ptrdiff_t>(length));
