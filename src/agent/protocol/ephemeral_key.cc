@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/protocol/ephemeral_key.h"
 
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 
 #include <algorithm>
@@ -18,7 +17,6 @@ namespace {
 
 using broker::Base64;
 using broker::Json;
-using broker::Openssl;
 
 constexpr std::string_view kAlgorithm = "ECDH-ES+A256KW";
 constexpr std::array<std::string_view, 5> kMembers = {"protected", "encrypted_key", "iv",
@@ -89,23 +87,6 @@ Result<Jwe> parse_jwe(std::string_view text) {
   };
 }
 
-Result<std::string> coordinate(EVP_PKEY* key, const char* name) {
-  BIGNUM* number = nullptr;
-  if (EVP_PKEY_get_bn_param(key, name, &number) != 1) return openssl_failed();
-  const Openssl<BIGNUM> owned(number);
-  Bytes bytes(32);
-  if (BN_bn2binpad(number, openssl_bytes(std::span(bytes)), 32) != 32) return openssl_failed();
-  return broker::encode_base64(Base64::kUrl, bytes);
-}
-
-Result<broker::RequesterKey> public_half_of(EVP_PKEY* key) {
-  const Json jwk = {{"kty", "EC"},
-                    {"crv", "P-256"},
-                    {"x", TRY(coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X))},
-                    {"y", TRY(coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y))}};
-  return broker::RequesterKey::parse(jwk);
-}
-
 }  // namespace
 
 void EphemeralKey::Free::operator()(evp_pkey_st* key) const {
@@ -115,7 +96,8 @@ void EphemeralKey::Free::operator()(evp_pkey_st* key) const {
 Result<EphemeralKey> EphemeralKey::generate() {
   Key key(EVP_EC_gen("P-256"));
   if (key == nullptr) return openssl_failed();
-  broker::RequesterKey public_half = TRY(public_half_of(key.get()));
+  broker::RequesterKey public_half =
+      TRY(broker::RequesterKey::parse(TRY(broker::p256_jwk(key.get()))));
   return EphemeralKey(std::move(key), std::move(public_half));
 }
 
