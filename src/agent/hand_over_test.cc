@@ -64,7 +64,7 @@ TEST_F(HandOver, TheStatusIsTheCommands) {
 }
 
 TEST_F(HandOver, ACommandThatIsNotThereIsAnError) {
-  const auto status = run_with_secret({.command = {"no-such-program"}}, secret_);
+  const auto status = run_with_secret({.command = {"/no/such/program"}}, secret_);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().os_errno, ENOENT);
 }
