@@ -69,6 +69,30 @@ Result<Bytes> aes_key_wrap(const SecretBytes& wrapping_key, const SecretBytes& k
   return out;
 }
 
+Result<SecretBytes> aes_key_unwrap(const SecretBytes& wrapping_key,
+                                   std::span<const std::byte> wrapped) {
+  CHECK(wrapping_key.size() == 32);
+  const Error other{Errc::kMalformed, 0, "a key that was wrapped by another one, or was changed"};
+  if (wrapped.size() < 2 * kWrapOverhead || wrapped.size() % 8 != 0) return other;
+  const OpensslErrors cleaner;
+  const Openssl<EVP_CIPHER_CTX> context(EVP_CIPHER_CTX_new());
+  if (context == nullptr) return openssl_failed();
+  EVP_CIPHER_CTX_set_flags(context.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+  // As much as OpenSSL may write on its way.
+  SecretBytes out = TRY(SecretBytes::create(wrapped.size()));
+  int length = 0;
+  if (EVP_DecryptInit_ex(context.get(), EVP_aes_256_wrap(), nullptr,
+                         openssl_bytes(wrapping_key.bytes()), nullptr) != 1) {
+    return openssl_failed();
+  }
+  if (EVP_DecryptUpdate(context.get(), openssl_bytes(out.bytes()), &length, openssl_bytes(wrapped),
+                        openssl_length(wrapped)) != 1 ||
+      static_cast<std::size_t>(length) != wrapped.size() - kWrapOverhead) {
+    return other;
+  }
+  return SecretBytes::copy_of(out.bytes().first(wrapped.size() - kWrapOverhead));
+}
+
 Result<SecretBytes> agree_ecdh(evp_pkey_st* own, evp_pkey_st* peer) {
   const OpensslErrors cleaner;
   const Openssl<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new(own, nullptr));

@@ -25,6 +25,10 @@ Result<SecretBytes> concat_kdf(std::span<const std::byte> secret, const KdfPurpo
 // AES-256 key wrap (RFC 3394) of a key of 32 bytes.
 Result<Bytes> aes_key_wrap(const SecretBytes& wrapping_key, const SecretBytes& key);
 
+// The same undone. kMalformed if it was wrapped by another key, or changed.
+Result<SecretBytes> aes_key_unwrap(const SecretBytes& wrapping_key,
+                                   std::span<const std::byte> wrapped);
+
 // The x-coordinate that both sides come to.
 Result<SecretBytes> agree_ecdh(evp_pkey_st* own, evp_pkey_st* peer);
 

@@ -42,6 +42,22 @@ TEST(Jose, WrapsAsTheRfc) {
   ASSERT_TRUE(wrapped);
   EXPECT_EQ(to_hex(*wrapped),
             "28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21");
+  const auto unwrapped = aes_key_unwrap(*wrapping_key, *wrapped);
+  ASSERT_TRUE(unwrapped);
+  EXPECT_TRUE(constant_time_equal(unwrapped->bytes(), key->bytes()));
+}
+
+TEST(Jose, UnwrapsNothingElse) {
+  const auto wrapping_key = SecretBytes::random(32);
+  const auto key = SecretBytes::random(32);
+  const Bytes wrapped = *aes_key_wrap(*wrapping_key, *key);
+  for (std::size_t i = 0; i < wrapped.size(); ++i) {
+    Bytes changed = wrapped;
+    changed[i] ^= std::byte{1};
+    EXPECT_EQ(aes_key_unwrap(*wrapping_key, changed).error().code, Errc::kMalformed) << i;
+    EXPECT_FALSE(aes_key_unwrap(*wrapping_key, std::span(wrapped).first(i))) << i;
+  }
+  EXPECT_FALSE(aes_key_unwrap(*SecretBytes::random(32), wrapped));
 }
 
 // RFC 7638, 3.1.

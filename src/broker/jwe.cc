@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/jwe.h"
 
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 
 #include "broker/jose.h"
@@ -23,15 +22,6 @@ struct Envelope {
   Bytes encrypted_key;
 };
 
-Result<std::string> coordinate(EVP_PKEY* key, const char* name) {
-  BIGNUM* number = nullptr;
-  if (EVP_PKEY_get_bn_param(key, name, &number) != 1) return openssl_failed();
-  const Openssl<BIGNUM> owned(number);
-  Bytes bytes(32);
-  if (BN_bn2binpad(number, openssl_bytes(std::span(bytes)), 32) != 32) return openssl_failed();
-  return url(bytes);
-}
-
 // RFC 7518, 4.6: a key pair of our own for this one message.
 Result<Envelope> envelop_ec(const RequesterKey& key, const SecretBytes& content_key) {
   const Openssl<EVP_PKEY> ephemeral(EVP_EC_gen("P-256"));
@@ -39,10 +29,7 @@ Result<Envelope> envelop_ec(const RequesterKey& key, const SecretBytes& content_
   const SecretBytes agreed = TRY(agree_ecdh(ephemeral.get(), key.handle()));
   const SecretBytes wrapping_key = TRY(
       concat_kdf(agreed.bytes(), {.algorithm = key.algorithm(), .producer = {}, .consumer = {}}));
-  Json public_half = {{"kty", "EC"},
-                      {"crv", "P-256"},
-                      {"x", TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_X))},
-                      {"y", TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_Y))}};
+  Json public_half = TRY(p256_jwk(ephemeral.get()));
   return Envelope{Json{{"epk", std::move(public_half)}},
                   TRY(aes_key_wrap(wrapping_key, content_key))};
 }

@@ -38,6 +38,16 @@ Result<Bytes> number_member(const Json& jwk, std::string_view name) {
   return decode_base64(Base64::kUrl, *text);
 }
 
+Result<std::string> coordinate(EVP_PKEY* key, const char* name) {
+  BIGNUM* number = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &number) != 1) return openssl_failed();
+  const Openssl<BIGNUM> owned(number);
+  Bytes bytes(kCoordinateBytes);
+  const int size = openssl_length(bytes);
+  if (BN_bn2binpad(number, openssl_bytes(std::span(bytes)), size) != size) return openssl_failed();
+  return encode_base64(Base64::kUrl, bytes);
+}
+
 }  // namespace
 
 void RequesterKey::Free::operator()(evp_pkey_st* key) const {
@@ -120,6 +130,13 @@ Result<RequesterKey> RequesterKey::parse(const Json& jwk) {
   // nlohmann's objects are ordered by key, and dumped without spaces: RFC 7638's form.
   key.thumbprint_ = TRY(Sha256::of(bytes_of(key.jwk_.dump())));
   return key;
+}
+
+Result<Json> p256_jwk(evp_pkey_st* key) {
+  return Json{{"kty", "EC"},
+              {"crv", "P-256"},
+              {"x", TRY(coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X))},
+              {"y", TRY(coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y))}};
 }
 
 }  // namespace bulkhead::broker

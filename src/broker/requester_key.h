@@ -47,4 +47,7 @@ class RequesterKey {
   Sha256Digest thumbprint_{};
 };
 
+// The public half of a key on P-256 as a JWK.
+Result<Json> p256_jwk(evp_pkey_st* key);
+
 }  // namespace bulkhead::broker
