@@ -36,6 +36,14 @@ add_library(bulkhead_core_flags INTERFACE)
 target_link_libraries(bulkhead_core_flags INTERFACE bulkhead_flags)
 target_compile_options(bulkhead_core_flags INTERFACE -fno-exceptions -fno-rtti)
 
+# What may throw uses libraries that consist of headers, and is no hot path: with sanitizers most of
+# the time of its compilation would go into optimising them.
+add_library(bulkhead_exception_flags INTERFACE)
+target_link_libraries(bulkhead_exception_flags INTERFACE bulkhead_flags)
+if(BULKHEAD_SANITIZE)
+  target_compile_options(bulkhead_exception_flags INTERFACE -O0)
+endif()
+
 # bulkhead_headers(<name> <headers> <flags and libraries>...)
 # Headers that are compiled once for all that is built with the same flags.
 function(bulkhead_headers name headers)
@@ -55,8 +63,16 @@ if(BULKHEAD_SANITIZE)
   bulkhead_headers(bulkhead_core_headers "${bulkhead_common_headers}"
     bulkhead_core_flags bulkhead_coverage)
   bulkhead_headers(bulkhead_headers "${bulkhead_common_headers}"
-    bulkhead_flags bulkhead_coverage)
+    bulkhead_exception_flags bulkhead_coverage)
 endif()
+
+# bulkhead_throwing(<target>): a library of what may throw, in a folder that otherwise may not.
+function(bulkhead_throwing target)
+  target_link_libraries(${target} PRIVATE bulkhead_exception_flags bulkhead_coverage)
+  if(TARGET bulkhead_headers)
+    target_precompile_headers(${target} REUSE_FROM bulkhead_headers)
+  endif()
+endfunction()
 
 if(BULKHEAD_TESTS)
   find_package(GTest REQUIRED)
@@ -83,7 +99,7 @@ function(bulkhead_folder name)
   set(uses ${ARG_USES})
   list(TRANSFORM uses PREPEND bulkhead_)
   if(ARG_EXCEPTIONS)
-    set(flags bulkhead_flags)
+    set(flags bulkhead_exception_flags)
     set(headers bulkhead_headers)
   else()
     set(flags bulkhead_core_flags)
