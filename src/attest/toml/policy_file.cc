@@ -19,7 +19,8 @@ References read_references_of(const toml::table& file) {
   if (found == file.end()) return references;
   for (const auto& [key, value] : table_of(found->first, found->second)) {
     if (!is_name(key.str())) {
-      fail(key.source(), quoted(key.str()) + " is not a name: letters, digits, '.', '_' and '-'");
+      fail(key.source(),
+           in_quotes(key.str()) + " is not a name: letters, digits, '.', '_' and '-'");
     }
     PcrValues& reference = references[std::string(key.str())];
     for_each_pcr(table_of(key, value), key.str(), [&](PcrId pcr, const toml::node& item) {
@@ -59,7 +60,7 @@ Rules read_secret(const RuleReader& reader, const Rules& general, const toml::ta
   }
   for (const auto& [key, value] : section) {
     if (!reader.read(rules, key, value)) {
-      fail(key.source(), "unknown key " + quoted(key.str()) +
+      fail(key.source(), "unknown key " + in_quotes(key.str()) +
                              "; known in a secret's section: " + RuleReader::known_keys());
     }
   }
@@ -69,12 +70,12 @@ Rules read_secret(const RuleReader& reader, const Rules& general, const toml::ta
 void read_secrets(Policy& policy, const RuleReader& reader, const toml::table& sections) {
   for (const auto& [key, value] : sections) {
     if (!is_secret_name(key.str())) {
-      fail(key.source(), quoted(key.str()) +
+      fail(key.source(), in_quotes(key.str()) +
                              " is not a secret's name: \"repository/type/tag\" of "
                              "letters, digits, '.', '_' and '-'");
     }
     Rules rules = read_secret(reader, policy.general, table_of(key, value));
-    check_complete(rules, key.source(), "secret " + quoted(key.str()));
+    check_complete(rules, key.source(), "secret " + in_quotes(key.str()));
     policy.secrets.emplace(key.str(), std::move(rules));
   }
 }
@@ -88,7 +89,7 @@ Policy read_policy(const toml::table& file) {
     const std::string_view name = key.str();
     if (name == "version" || name == "reference" || name == "secret") continue;
     if (!reader.read(policy.general, key, value)) {
-      fail(key.source(), "unknown key " + quoted(name) +
+      fail(key.source(), "unknown key " + in_quotes(name) +
                              "; known here: version, reference, secret, " +
                              RuleReader::known_keys());
     }

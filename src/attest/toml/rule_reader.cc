@@ -47,7 +47,7 @@ void RuleReader::read_algorithms(Rules& rules, const toml::key& key,
     const auto found = std::ranges::find_if(
         all, [&name = text](QuoteAlgorithm algorithm) { return to_string(algorithm) == name; });
     if (found == all.end()) {
-      fail(where, quoted(text) +
+      fail(where, in_quotes(text) +
                       " is not an algorithm: rsassa, rsapss or ecdsa, a hyphen, and "
                       "sha256 or sha384");
     }
@@ -75,7 +75,7 @@ void RuleReader::read_isolation(Rules& rules, const toml::key& key, const toml::
   const std::string text = string_of(key.str(), value);
   const auto level = isolation_named(text);
   if (!level || *level == Isolation::kNone) {
-    fail(value.source(), quoted(text) +
+    fail(value.source(), in_quotes(text) +
                              " is not an isolation level: memfd, hugetlb, carved, gmem, "
                              "snp or tdx");
   }
@@ -97,11 +97,12 @@ void RuleReader::read_versions(Rules& rules, const toml::key& key, const toml::n
     const auto component = std::ranges::find_if(
         kComponents, [&](Component known) { return name.str() == to_string(known); });
     if (component == kComponents.end()) {
-      fail(name.source(), "unknown component " + quoted(name.str()) + ": monitor, vtpm or image");
+      fail(name.source(),
+           "unknown component " + in_quotes(name.str()) + ": monitor, vtpm or image");
     }
     const std::string text = string_of(name.str(), item);
     const auto version = parse_version(text);
-    if (!version) fail(item.source(), quoted(text) + " is not a version like \"1.2.3\"");
+    if (!version) fail(item.source(), in_quotes(text) + " is not a version like \"1.2.3\"");
     rules.minimum_versions[*component] = version;
   }
 }

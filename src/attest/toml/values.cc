@@ -11,7 +11,7 @@ constexpr std::size_t kMaxNameBytes = 64;
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "'" + std::string(text) + "'";
 }
 
@@ -44,7 +44,7 @@ Bytes hex_of(const std::string& digits, std::size_t size_bytes, const toml::sour
   auto bytes = decode_hex(digits);
   if (!bytes || bytes->size() != size_bytes) {
     fail(where,
-         quoted(digits) + " is not " + std::to_string(2 * size_bytes) + " hexadecimal digits");
+         in_quotes(digits) + " is not " + std::to_string(2 * size_bytes) + " hexadecimal digits");
   }
   return std::move(*bytes);
 }
@@ -71,7 +71,7 @@ TpmAlg bank_of(const toml::key& key) {
   for (TpmAlg bank : {TpmAlg::kSha256, TpmAlg::kSha384, TpmAlg::kSha512}) {
     if (key.str() == to_string(bank)) return bank;
   }
-  fail(key.source(), quoted(key.str()) + " is not a PCR bank: sha256, sha384 or sha512");
+  fail(key.source(), in_quotes(key.str()) + " is not a PCR bank: sha256, sha384 or sha512");
 }
 
 PcrId pcr_of(TpmAlg bank, const toml::key& key) {
@@ -80,7 +80,7 @@ PcrId pcr_of(TpmAlg bank, const toml::key& key) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   const bool whole = error == std::errc() && end == text.data() + text.size();
   if (!whole || index >= kPcrCount || std::to_string(index) != text) {
-    fail(key.source(), quoted(text) + " is not a PCR: 0 to 23");
+    fail(key.source(), in_quotes(text) + " is not a PCR: 0 to 23");
   }
   return {bank, index};
 }

@@ -20,7 +20,7 @@ struct Refused {
   PolicyError error;
 };
 
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 [[noreturn]] void fail(const toml::source_region& where, std::string message);
 
