@@ -44,6 +44,22 @@ if(BULKHEAD_SANITIZE)
   target_compile_options(bulkhead_exception_flags INTERFACE -O0)
 endif()
 
+# bulkhead_program(<target>)
+# Where all programs are. A release's have no debug information in them, which a partition with a TPM
+# would have to measure and a guest to load: it lies where gdb looks for it, in .debug/ beside them.
+function(bulkhead_program target)
+  set(bin ${CMAKE_BINARY_DIR}/bin)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${bin})
+  if(BULKHEAD_SANITIZE OR NOT CMAKE_BUILD_TYPE STREQUAL "Release")
+    return()
+  endif()
+  set(debug ${bin}/.debug/${target}.debug)
+  add_custom_command(TARGET ${target} POST_BUILD VERBATIM
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${bin}/.debug
+    COMMAND ${CMAKE_OBJCOPY} --only-keep-debug $<TARGET_FILE:${target}> ${debug}
+    COMMAND ${CMAKE_OBJCOPY} --strip-all --add-gnu-debuglink=${debug} $<TARGET_FILE:${target}>)
+endfunction()
+
 # bulkhead_headers(<name> <headers> <flags and libraries>...)
 # Headers that are compiled once for all that is built with the same flags.
 function(bulkhead_headers name headers)

@@ -111,8 +111,6 @@ initrd_with() {
     for program in bulkhead-agent bulkhead-grant plant-canaries; do
       ! grep -q "$program" "$guest_dir/$1" || cp -- "$work/$program" "$dir/bin/"
     done
-    # Without what only debuggers read: several times as much as the rest.
-    [[ ! -e $dir/bin/bulkhead-agent ]] || strip -- "$dir/bin/bulkhead-agent"
     (cd -- "$dir" && find test bin | cpio --quiet --create --format=newc) >"$file"
     cat -- "$initrd" >>"$file"
     rm -r -- "$dir"
