@@ -20,13 +20,7 @@ namespace bulkhead::boot {
 namespace {
 
 constexpr std::string_view kTemporarySuffix = ".tmp";
-constexpr std::uint64_t kFreshNs = 2'000'000'000;  // coarser than any file system's clock
 constexpr time_t kStaleTemporaryS = 3600;
-
-std::uint64_t to_ns(const timespec& time) {
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(time.tv_nsec);
-}
 
 timespec now() {
   timespec time{};
@@ -79,19 +73,6 @@ std::vector<Listed> list_files(int directory_fd, std::string_view suffix) {
 }
 
 }  // namespace
-
-Result<FileStamp> FileStamp::of(int fd) {
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) return os_error("cannot examine the file");
-  return FileStamp{status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size),
-                   to_ns(status.st_mtim), to_ns(status.st_ctim)};
-}
-
-bool FileStamp::is_fresh() const {
-  const std::uint64_t newest = std::max(modified_ns, changed_ns);
-  const std::uint64_t time = to_ns(now());
-  return newest > time || time - newest < kFreshNs;
-}
 
 Result<std::string> CacheDirectory::default_path() {
   if (::geteuid() == 0) return std::string("/var/cache/bulkhead");
