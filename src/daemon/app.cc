@@ -196,11 +196,13 @@ int run(const DaemonOptions& options) {
   Fd listener = value_of(listen_at(options.runtime_dir, group), options.runtime_dir);
   const auto certifier = value_of(
       Certifier::create(*loop, [&options] { return open_certification(options); }), "certifier");
+  const auto files = value_of(MeasuredFiles::create(*loop), "measurer");
   const auto server = value_of(Server::create(*loop, *keeper,
                                               {.listener = std::move(listener),
                                                .group = group,
                                                .certifier = certifier.get(),
-                                               .monitors = certified_monitors(options)}),
+                                               .monitors = certified_monitors(options),
+                                               .files = files.get()}),
                                options.runtime_dir);
   const Ending ending(*loop, *server);
   std::puts(ready_line(*keeper, options.runtime_dir + "/socket").c_str());

@@ -206,6 +206,8 @@ Result<void> Server::dispatch(Client& client, Request request, ByteReader& reade
       return challenge(client, reply);
     case Request::kCertify:
       return certify(client, reader, reply);
+    case Request::kMeasure:
+      return measure(client, reader, reply);
   }
   return malformed("no such request");
 }

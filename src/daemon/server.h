@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "daemon/certifier.h"
 #include "daemon/frame_keeper.h"
+#include "daemon/measured_files.h"
 #include "daemon/monitor_check.h"
 #include "daemon/process_identity.h"
 #include "daemon/scrub_queue.h"
@@ -30,6 +31,8 @@ class Server final : private EventHandler {
     // the loop, which must not run any more once the server is gone.
     Certifier* certifier = nullptr;
     std::optional<MonitorCheck> monitors = std::nullopt;
+    // None: nothing is measured for others. As with the certifier, the loop brings what comes.
+    MeasuredFiles* files = nullptr;
     // For tests.
     MonitorCheck::Switches switches{};
     bool wants_challenge = true;
@@ -77,6 +80,9 @@ class Server final : private EventHandler {
   Result<void> certify(Client& client, ByteReader& reader, Reply& reply);
   void certified(std::uint64_t client, std::uint32_t serial,
                  const Result<hostca::PartitionCertificates>& made);
+  Result<void> measure(Client& client, ByteReader& reader, Reply& reply);
+  void measured(std::uint64_t client, std::uint32_t serial, Result<MeasuredFile> outcome);
+  Client* stop_waiting(std::uint64_t client);
 
   EventLoop& loop_;
   FrameKeeper& keeper_;

@@ -82,21 +82,17 @@ Result<void> Server::certify(Client& client, ByteReader& reader, Reply& reply) {
   return {};
 }
 
-// The client may be gone.
 void Server::certified(std::uint64_t id, std::uint32_t serial,
                        const Result<hostca::PartitionCertificates>& made) {
-  const auto found = std::ranges::find_if(
-      clients_, [id](const auto& client) { return client->id == id && !client->closed(); });
-  if (found == clients_.end()) return;
-  Client& client = **found;
-  client.waiting = false;
-  if (!made) return client.answer(made.error(), serial);
+  Client* const client = stop_waiting(id);
+  if (client == nullptr) return;
+  if (!made) return client->answer(made.error(), serial);
   Reply reply(serial);
   Result<Fd> file = make_file(*made);
-  if (!file) return client.answer(file.error(), serial);
+  if (!file) return client->answer(file.error(), serial);
   reply.file = std::move(*file);
-  log_info("certified", {{"uid", client.peer().uid}, {"pid", client.peer().process.pid}});
-  client.answer(std::move(reply), serial);
+  log_info("certified", {{"uid", client->peer().uid}, {"pid", client->peer().process.pid}});
+  client->answer(std::move(reply), serial);
 }
 
 }  // namespace bulkhead::daemon

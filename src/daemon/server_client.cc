@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 namespace bulkhead::daemon {
 
@@ -21,24 +22,53 @@ Result<void> Server::Client::start() {
   return {};
 }
 
-// Room for credentials and nothing else: the kernel drops descriptors that a client sends along.
+namespace {
+
+// Whoever sends another number than one gets nothing done with them.
+Fd only_descriptor(const cmsghdr* header) {
+  const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  std::vector<Fd> files;
+  for (std::size_t i = 0; i < count; ++i) {
+    int number = -1;
+    std::memcpy(&number, CMSG_DATA(header) + i * sizeof(int), sizeof number);
+    files.emplace_back(number);
+  }
+  return count == 1 ? std::move(files[0]) : Fd();
+}
+
+}  // namespace
+
+void Server::Client::take_control(msghdr& message) {
+  sender = 0;
+  file.reset();
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_RIGHTS) {
+      file = only_descriptor(header);
+    } else if (header->cmsg_type == SCM_CREDENTIALS &&
+               header->cmsg_len == CMSG_LEN(sizeof(ucred))) {
+      ucred credentials{};
+      std::memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+      sender = credentials.pid;
+    }
+  }
+}
+
+// Room for credentials and a descriptor: of more, the kernel drops what does not fit.
 ssize_t Server::Client::receive(std::span<std::byte> packet) {
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(ucred))> control{};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))>
+      control{};
   iovec part{.iov_base = packet.data(), .iov_len = packet.size()};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  const ssize_t got = ::recvmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_TRUNC);
-  sender = 0;
-  const cmsghdr* header = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (header != nullptr && header->cmsg_level == SOL_SOCKET &&
-      header->cmsg_type == SCM_CREDENTIALS && header->cmsg_len == CMSG_LEN(sizeof(ucred))) {
-    ucred credentials{};
-    std::memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
-    sender = credentials.pid;
-  }
+  const ssize_t got =
+      ::recvmsg(connection_.get(), &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+  if (got <= 0) message.msg_controllen = 0;
+  take_control(message);
   return got;
 }
 
@@ -55,6 +85,7 @@ void Server::Client::on_ready(std::uint32_t /*events*/) {
     return answer(Error{Errc::kMalformed, 0, "the request is too long"}, serial);
   }
   answer(server_.serve(*this, std::span(packet).first(length)), serial);
+  file.reset();
 }
 
 // Who does not speak the protocol is not listened to any further.

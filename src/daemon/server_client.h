@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 
 #include "daemon/server.h"
@@ -14,7 +16,7 @@ struct Server::Reply {
   const std::uint32_t serial;
   Body body;
   Fd file;
-  bool later = false;  // it comes when the certificates are made
+  bool later = false;  // it comes when it is made
 };
 
 // One connection. Reads a request, has it answered, and is dropped if it does not take the answer.
@@ -38,12 +40,14 @@ class Server::Client final : public EventHandler {
   const std::uint64_t id;
   pid_t sender = 0;  // of the packet that is being read, as the kernel says
   bool greeted = false;
-  bool waiting = false;  // for its certificates
+  bool waiting = false;  // for an answer that takes its time
+  Fd file;               // that came with the packet that is being read
   std::optional<PartitionId> partition;
   std::optional<std::array<std::byte, kNonceBytes>> nonce;  // good for one request
 
  private:
   ssize_t receive(std::span<std::byte> packet);
+  void take_control(msghdr& message);
   void send(const Reply& reply);
 
   Server& server_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mem/daemon_connection.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -41,6 +42,31 @@ Result<Fd> connect_to(const std::string& path, int patience_s) {
   if (errno == ENOENT || errno == ECONNREFUSED) return no_daemon(errno);
   if (errno == EAGAIN) return no_answer();
   return os_error("cannot connect to bulkheadd: are you root or in its group?");
+}
+
+ucred peer_of(int socket) {
+  ucred peer{.pid = 0, .uid = ~0U, .gid = ~0U};
+  socklen_t length = sizeof peer;
+  ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+  return peer;
+}
+
+ssize_t send_packet(int socket, std::span<const std::byte> bytes, int file) {
+  if (file < 0) return ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  std::vector<std::byte> copy(bytes.begin(), bytes.end());
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+  iovec part{.iov_base = copy.data(), .iov_len = copy.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &file, sizeof file);
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
 // At most one descriptor comes with an answer.
@@ -129,17 +155,18 @@ Result<Connection> Connection::open(const std::string& path, int patience_s) {
 }
 
 pid_t Connection::daemon() const {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  ::getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length);
-  return peer.pid;
+  return peer_of(socket_.get()).pid;
 }
 
-Result<void> Connection::send(Request request, std::span<const std::byte> body) {
+uid_t Connection::uid() const {
+  return peer_of(socket_.get()).uid;
+}
+
+Result<void> Connection::send(Request request, std::span<const std::byte> body, int file) {
   MessageWriter<kMaxRequest> packet(static_cast<std::uint32_t>(request), ++serial_);
   packet.put(body);
   const auto bytes = packet.bytes();
-  const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  const ssize_t sent = send_packet(socket_.get(), bytes, file);
   if (sent == static_cast<ssize_t>(bytes.size())) return {};
   const Error lost{Errc::kClosed, errno, "the connection to bulkheadd is lost"};
   close();
@@ -186,6 +213,25 @@ Result<TpmCertificates> Connection::certify(std::span<const std::byte> endorseme
   const Answer answer = TRY(ask(Request::kCertify, body.bytes()));
   if (!answer.file.valid()) return Error{Errc::kMalformed, 0, "no certificates came"};
   return read_certificates(answer.file.get());
+}
+
+Result<MeasuredFile> Connection::measure(int file, Copy copy) {
+  MessageWriter<8> body;
+  body.put(std::uint32_t{copy == Copy::kYes}).put(std::uint32_t{0});
+  TRY(send(Request::kMeasure, body.bytes(), file));
+  Answer answer = TRY(receive());
+  MeasuredFile measured;
+  ByteReader reader(answer.body);
+  std::ranges::copy(TRY(reader.take(measured.digests.sha256.size())),
+                    measured.digests.sha256.begin());
+  std::ranges::copy(TRY(reader.take(measured.digests.sha384.size())),
+                    measured.digests.sha384.begin());
+  if (!reader.empty()) return Error{Errc::kMalformed, 0, "bytes are left over behind the digests"};
+  measured.copy = std::move(answer.file);
+  if (copy == Copy::kYes && ::fcntl(measured.copy.get(), F_GET_SEALS) != kCopySeals) {
+    return Error{Errc::kPermission, 0, "a copy came that can be changed"};
+  }
+  return measured;
 }
 
 Result<std::vector<PoolStatus>> Connection::pools() {

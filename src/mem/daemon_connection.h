@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -35,6 +36,17 @@ struct TpmCertificates {
   std::vector<std::byte> chain;  // from the partition CA's up, one behind the other
 };
 
+// The banks that a start is measured into (src/measure/pcr_bank.h).
+struct FileDigests {
+  std::array<std::byte, 32> sha256{};
+  std::array<std::byte, 48> sha384{};
+};
+
+struct MeasuredFile {
+  FileDigests digests;
+  Fd copy;
+};
+
 // The client's side of bulkheadd's socket, after the hello. One request at a time. It is closed
 // once a request or its answer is lost, so that no answer is ever taken for another's.
 class Connection {
@@ -47,9 +59,10 @@ class Connection {
   bool valid() const { return socket_.valid(); }
   void close() { socket_.reset(); }
   pid_t daemon() const;
+  uid_t uid() const;  // the daemon's: anybody can have a socket of some name
 
   // kClosed: the daemon did not get the request.
-  Result<void> send(Request request, std::span<const std::byte> body);
+  Result<void> send(Request request, std::span<const std::byte> body, int file = -1);
   // kClosed or kTimeout: the daemon may have done what it was asked. Other errors: it refused.
   Result<Answer> receive();
   Result<Answer> ask(Request request, std::span<const std::byte> body);
@@ -62,6 +75,11 @@ class Connection {
   // areas.
   Result<TpmCertificates> certify(std::span<const std::byte> endorsement_key,
                                   std::span<const std::byte> attestation_key);
+
+  // What a file holds: digests and, if one is wanted, the copy that they are of. kPermission for a
+  // copy that somebody could change.
+  enum class Copy : bool { kNo, kYes };
+  Result<MeasuredFile> measure(int file, Copy copy);
 
  private:
   explicit Connection(Fd socket) : socket_(std::move(socket)) {}

@@ -29,6 +29,8 @@ inline constexpr std::size_t kMaxRequest =
     kHeaderBytes + kNameBytes + 8 + kMaxExtents * kRunBytes;  // an enter
 inline constexpr std::size_t kMaxReply = 1024;
 inline constexpr std::size_t kNonceBytes = 32;
+// On the copy with which kMeasure is answered, and F_SEAL_SEAL: nobody can change it any more.
+inline constexpr int kCopySeals = 0xf;
 inline constexpr std::size_t kMaxPublicArea = 1024;  // of a TPM's key
 // The file with which kCertify is answered: three times u32 length, bytes, of the endorsement key's
 // certificate, the attestation key's, and the certificates of who issued them.
@@ -50,6 +52,8 @@ enum class Request : std::uint32_t {
   kChallenge = 12,  //                                       -> nonce[32]
   // nonce[32], u32 length of the endorsement key, u32 of the attestation key, both keys -> fd
   kCertify = 13,
+  // u32 1: a copy, too, u32 0, fd of a file           -> sha256[32], sha384[48], and fd of the copy
+  kMeasure = 14,
 };
 
 // The length of a request with its header; of kEnter without the runs, of kCertify without the
@@ -58,6 +62,7 @@ constexpr std::size_t request_bytes(Request request) {
   switch (request) {
     case Request::kHello:
     case Request::kRevoke:
+    case Request::kMeasure:
       return kHeaderBytes + 8;
     case Request::kEnter:
       return kHeaderBytes + kNameBytes + 8;
