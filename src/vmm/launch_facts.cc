@@ -30,11 +30,11 @@ MeasuredDisk measured_disk(const DiskSpec& disk) {
   return {.kind = MeasuredDisk::Kind::kPlain, .read_only = disk.read_only, .identity = disk.serial};
 }
 
-Result<MeasuredProgram> identify(const char* name, int fd) {
-  constexpr HashAlgorithm kSha256[] = {HashAlgorithm::kSha256};
+Result<MeasuredProgram> identify(const char* name, const DigestSet& digests) {
   MeasuredProgram program{.name = name};
-  const DigestSet digests = TRY(measure_file(fd, kSha256));
-  std::ranges::copy(digests[0].bytes(), program.digest.begin());
+  const Digest* digest = find_digest(digests, HashAlgorithm::kSha256);
+  if (digest == nullptr) return Error{Errc::kNotFound, 0, "a program has no SHA-256 digest"};
+  std::ranges::copy(digest->bytes(), program.digest.begin());
   return program;
 }
 
@@ -42,7 +42,7 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return os_error("cannot copy the kernel");
+    if (written < 0) return os_error("cannot copy what is measured");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};
@@ -50,11 +50,16 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd) {
+Result<DigestSet> measure_program(int fd) {
+  constexpr HashAlgorithm kSha256[] = {HashAlgorithm::kSha256};
+  return measure_file(fd, kSha256);
+}
+
+Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd, const MeasureProgram& measure) {
   MonitorIdentity identity;
   identity.version = BULKHEAD_VERSION;
-  identity.programs.push_back(TRY(identify("bulkhead-vmm", vmm_fd)));
-  identity.programs.push_back(TRY(identify("bulkhead-vtpm", vtpm_fd)));
+  identity.programs.push_back(TRY(identify("bulkhead-vmm", TRY(measure(vmm_fd)))));
+  identity.programs.push_back(TRY(identify("bulkhead-vtpm", TRY(measure(vtpm_fd)))));
   return identity;
 }
 
@@ -91,15 +96,15 @@ Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity&
   return facts;
 }
 
-Result<MeasuredKernel> MeasuredKernel::copy(int kernel_fd) {
-  Fd copy(::memfd_create("kernel", MFD_CLOEXEC));
-  if (!copy.valid()) return os_error("cannot make a copy of the kernel");
+Result<MeasuredCopy> MeasuredCopy::make(int file_fd) {
+  Fd copy(::memfd_create("measured", MFD_CLOEXEC));
+  if (!copy.valid()) return os_error("cannot make a copy of what is measured");
   MultiHash hash = TRY(MultiHash::create(kMeasuredBanks));
-  TRY(read_through(kernel_fd, [&](std::span<const std::byte> bytes) -> Result<void> {
+  TRY(read_through(file_fd, [&](std::span<const std::byte> bytes) -> Result<void> {
     TRY(write_all(copy.get(), bytes));
     return hash.update(bytes);
   }));
-  return MeasuredKernel(std::move(copy), TRY(std::move(hash).finish()));
+  return MeasuredCopy(std::move(copy), TRY(std::move(hash).finish()));
 }
 
 }  // namespace bulkhead

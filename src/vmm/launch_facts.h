@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "base/fd.h"
@@ -13,8 +14,13 @@
 
 namespace bulkhead {
 
-// The programs that run for a partition with a TPM, by their content.
-Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd);
+Result<DigestSet> measure_program(int fd);
+
+// The programs that run for a partition with a TPM, by their content: measured here, or by what is
+// given, in its way.
+using MeasureProgram = std::function<Result<DigestSet>(int fd)>;
+Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd,
+                                         const MeasureProgram& measure = measure_program);
 
 MeasuredConfig measured_config(const LaunchSpec& spec);
 
@@ -22,18 +28,17 @@ MeasuredConfig measured_config(const LaunchSpec& spec);
 // whose kernel and initrd are open. Nothing else needs to be.
 Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity& monitor);
 
-// A kernel that nobody else can change between its measurement and its use: a copy.
-class MeasuredKernel {
+// A kernel or an initrd that nobody else can change between its measurement and its use: a copy.
+class MeasuredCopy {
  public:
-  static Result<MeasuredKernel> copy(int kernel_fd);
+  static Result<MeasuredCopy> make(int file_fd);
+  // One that has been made and measured before.
+  MeasuredCopy(Fd copy, DigestSet digests) : copy_(std::move(copy)), digests_(std::move(digests)) {}
 
   int fd() const { return copy_.get(); }
   const DigestSet& digests() const { return digests_; }
 
  private:
-  MeasuredKernel(Fd copy, DigestSet digests)
-      : copy_(std::move(copy)), digests_(std::move(digests)) {}
-
   Fd copy_;
   DigestSet digests_;
 };

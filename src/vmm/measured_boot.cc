@@ -31,7 +31,9 @@ Result<LaunchFacts> facts_of(const MeasuredStart& start, const MonitorIdentity& 
   facts.acpi_tables = TRY(measure_memory(start.memory, start.loaded.acpi_tables));
   facts.kernel = start.kernel.digests();
   facts.command_line = start.spec.command_line;
-  if (start.loaded.initrd.size_bytes > 0) {
+  if (start.initrd != nullptr) {
+    facts.initrd = start.initrd->digests();
+  } else if (start.loaded.initrd.size_bytes > 0) {
     facts.initrd = TRY(measure_memory(start.memory, start.loaded.initrd));
   }
   return facts;

@@ -39,7 +39,7 @@ class MeasuredBoot : public ::testing::Test {
   Outcome start() {
     EXPECT_TRUE(tpm_->restart());
     const auto memory = GuestMemory::create({.size_bytes = spec_.memory_bytes}).value();
-    const MeasuredKernel kernel = MeasuredKernel::copy(spec_.kernel_fd).value();
+    const MeasuredCopy kernel = MeasuredCopy::make(spec_.kernel_fd).value();
     boot::BootRequest request{.kernel_fd = kernel.fd(),
                               .initrd_fd = std::nullopt,
                               .command_line = spec_.command_line,
@@ -153,7 +153,7 @@ TEST_F(MeasuredBoot, EachChangeShowsInItsPcr) {
 }
 
 TEST_F(MeasuredBoot, TheKernelIsACopy) {
-  const MeasuredKernel kernel = MeasuredKernel::copy(spec_.kernel_fd).value();
+  const MeasuredCopy kernel = MeasuredCopy::make(spec_.kernel_fd).value();
   const boot::Bytes image = boot::TestElf::make();
   EXPECT_EQ(kernel.digests(), MultiHash::of(kMeasuredBanks, image).value());
   std::byte changed = ~image[5000];
@@ -161,6 +161,18 @@ TEST_F(MeasuredBoot, TheKernelIsACopy) {
   std::byte copied{};
   ASSERT_EQ(::pread(kernel.fd(), &copied, 1, 5000), 1);
   EXPECT_EQ(copied, image[5000]);
+}
+
+TEST_F(MeasuredBoot, AnInitrdThatIsACopyIsMeasuredAsThat) {
+  use_initrd(std::byte{1});
+  ASSERT_TRUE(tpm_->restart());
+  const auto memory = GuestMemory::create({.size_bytes = spec_.memory_bytes}).value();
+  const MeasuredCopy kernel = MeasuredCopy::make(spec_.kernel_fd).value();
+  const MeasuredCopy initrd = MeasuredCopy::make(spec_.initrd_fd).value();
+  const auto log = measure_start({spec_, *memory, {}, kernel, &initrd}, *tpm_).value();
+  const EventLog parsed = EventLog::parse(log).value();
+  const LaunchFacts facts = read_launch(parsed.events()).value();
+  EXPECT_EQ(facts.initrd, predict_facts(spec_, tpm_->identity())->initrd);
 }
 
 TEST_F(MeasuredBoot, TheTpmHasNoOtherBanks) {
@@ -174,7 +186,7 @@ TEST_F(MeasuredBoot, TheTpmHasNoOtherBanks) {
 TEST_F(MeasuredBoot, ATpmThatFailsStartsNothing) {
   start();
   const auto memory = GuestMemory::create({.size_bytes = spec_.memory_bytes}).value();
-  const MeasuredKernel kernel = MeasuredKernel::copy(spec_.kernel_fd).value();
+  const MeasuredCopy kernel = MeasuredCopy::make(spec_.kernel_fd).value();
   const boot::Loaded loaded{};
   // Its authority was given up: what is not the first measurement of a start is refused as a whole.
   EXPECT_EQ(measure_start({spec_, *memory, loaded, kernel}, *tpm_).error().code, Errc::kIo);

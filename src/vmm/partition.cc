@@ -10,7 +10,6 @@
 #include "boot/loader.h"
 #include "kvm/cpuid.h"
 #include "kvm/entry.h"
-#include "vmm/measured_boot.h"
 
 namespace bulkhead {
 namespace {
@@ -114,7 +113,8 @@ Result<void> Partition::show_config_pages() {
   return {};
 }
 
-// With a TPM the kernel is loaded from a copy, which is what was measured.
+// With a TPM the kernel is loaded from a copy, which is what was measured; so is an initrd of which
+// there is one.
 Result<boot::Entry> Partition::load() {
   boot::BootRequest request{.kernel_fd = spec_.kernel_fd,
                             .initrd_fd = std::nullopt,
@@ -124,15 +124,17 @@ Result<boot::Entry> Partition::load() {
                             .tpm = host_.tpm != nullptr};
   if (spec_.initrd_fd >= 0) request.initrd_fd = spec_.initrd_fd;
   if (host_.tpm == nullptr) return TRY(boot::load(*memory_, request)).entry;
-  const MeasuredKernel kernel = TRY(MeasuredKernel::copy(spec_.kernel_fd));
+  const MeasuredCopy kernel = TRY(host_.tpm->measurer().copy(spec_.kernel_fd));
   request.kernel_fd = kernel.fd();
+  std::optional<MeasuredCopy> initrd;
+  if (spec_.initrd_fd >= 0) initrd = host_.tpm->measurer().copy_of_daemon(spec_.initrd_fd);
+  if (initrd) request.initrd_fd = initrd->fd();
   const boot::Loaded loaded = TRY(boot::load(*memory_, request));
-  TRY(measure(loaded, kernel));
+  TRY(measure({spec_, *memory_, loaded, kernel, initrd ? &*initrd : nullptr}));
   return loaded.entry;
 }
 
-Result<void> Partition::measure(const boot::Loaded& loaded, const MeasuredKernel& kernel) {
-  const MeasuredStart start{spec_, *memory_, loaded, kernel};
+Result<void> Partition::measure(const MeasuredStart& start) {
   return boot::write_event_log(*memory_, TRY(measure_start(start, *host_.tpm)));
 }
 

@@ -21,9 +21,9 @@
 #include "vmm/exit_dispatcher.h"
 #include "vmm/growth.h"
 #include "vmm/irq_router.h"
-#include "vmm/launch_facts.h"
 #include "vmm/launch_spec.h"
 #include "vmm/ledger_grants.h"
+#include "vmm/measured_boot.h"
 #include "vmm/memory_slots.h"
 #include "vmm/outcome.h"
 #include "vmm/pci_devices.h"
@@ -86,7 +86,7 @@ class Partition final : public OutcomeSink, private PowerEvents {
   Result<void> show_config_pages();
   Result<void> set_up_processors();
   Result<boot::Entry> load();
-  Result<void> measure(const boot::Loaded& loaded, const MeasuredKernel& kernel);
+  Result<void> measure(const MeasuredStart& start);
   Result<void> park_tpm();
   Result<void> unpark_tpm();
   void note_sealed(bool sealed);

@@ -16,11 +16,11 @@
 namespace bulkhead {
 namespace {
 
-Result<MonitorIdentity> identify(const LaunchSpec& spec) {
+Result<MonitorIdentity> identify(const LaunchSpec& spec, const Measurer& measurer) {
   const Fd vmm = TRY(Fd::open("/proc/self/exe", O_RDONLY));
   const std::string vtpm_path = "/proc/self/fd/" + std::to_string(spec.tpm->program_fd);
   const Fd vtpm = TRY(Fd::open(vtpm_path.c_str(), O_RDONLY));
-  return identify_monitor(vmm.get(), vtpm.get());
+  return identify_monitor(vmm.get(), vtpm.get(), [&](int fd) { return measurer.program(fd); });
 }
 
 Result<Fd> memory_file(const char* name) {
@@ -42,8 +42,9 @@ std::string certifier_of(const LaunchSpec& spec) {
 
 Result<std::unique_ptr<TpmProcess>> TpmProcess::create(const LaunchSpec& spec) {
   if (!spec.tpm) return std::unique_ptr<TpmProcess>();
-  MonitorIdentity identity = TRY(identify(spec));
-  std::unique_ptr<TpmProcess> tpm(new TpmProcess(spec, std::move(identity)));
+  Measurer measurer(spec.tpm->certifier);
+  MonitorIdentity identity = TRY(identify(spec, measurer));
+  std::unique_ptr<TpmProcess> tpm(new TpmProcess(spec, std::move(measurer), std::move(identity)));
   tpm->certifier_ = certifier_of(spec);
   if (spec.tpm->state_fd < 0) tpm->transient_ = TRY(make_transient());
   TRY(tpm->start());

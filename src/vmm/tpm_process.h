@@ -12,6 +12,7 @@
 #include "devices/tpm.h"
 #include "measure/measured_text.h"
 #include "vmm/launch_spec.h"
+#include "vmm/measurer.h"
 #include "vtpm/process_handle.h"
 
 namespace bulkhead {
@@ -39,6 +40,7 @@ class TpmProcess final : public Tpm {
 
   // What the monitor is, and this TPM's program.
   const MonitorIdentity& identity() const { return identity_; }
+  const Measurer& measurer() const { return measurer_; }
 
  private:
   // Where the permanent state of a TPM is that ends with the partition: sealed like any other.
@@ -53,8 +55,8 @@ class TpmProcess final : public Tpm {
     std::vector<std::byte> state;  // volatile, sealed
   };
 
-  TpmProcess(const LaunchSpec& spec, MonitorIdentity identity)
-      : spec_(spec), identity_(std::move(identity)) {}
+  TpmProcess(const LaunchSpec& spec, Measurer measurer, MonitorIdentity identity)
+      : spec_(spec), measurer_(std::move(measurer)), identity_(std::move(identity)) {}
   Result<void> start();
   static Result<Transient> make_transient();
   static Result<Parked> seal(std::span<std::byte> state);
@@ -63,6 +65,7 @@ class TpmProcess final : public Tpm {
   Result<void> certify();
 
   const LaunchSpec& spec_;
+  const Measurer measurer_;
   const MonitorIdentity identity_;
   std::string certifier_;                         // socket of who certifies its keys; empty: nobody
   std::optional<Transient> transient_;            // unless the state lasts
