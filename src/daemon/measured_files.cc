@@ -18,6 +18,14 @@
 namespace bulkhead::daemon {
 namespace {
 
+// What is kept is given to who may read the file, and to nobody who can only name it.
+Result<void> check_access(int file) {
+  const int flags = ::fcntl(file, F_GETFL);
+  if (flags < 0) return os_error("cannot examine the file");
+  if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_WRONLY) return {};
+  return Error{Errc::kPermission, 0, "the file is not open for reading"};
+}
+
 // A user may be the server of a file system in user space, and keep us waiting.
 Result<void> check_kind(int file) {
   struct stat status{};
@@ -77,6 +85,7 @@ Result<void> MeasuredFiles::measure(Fd file, Want want, Done done) {
 }
 
 Result<MeasuredFile> MeasuredFiles::answer(int file, Want want) {
+  TRY(check_access(file));
   TRY(check_kind(file));
   const FileStamp stamp = TRY(FileStamp::of(file));
   const auto found = std::ranges::find_if(entries_, [&](const Entry& entry) {

@@ -122,6 +122,20 @@ TEST_F(MeasuredFilesTest, RefusesWhatIsNoFileOrTooLong) {
   EXPECT_EQ(measure(open(path), Want::kDigests).error().code, Errc::kExhausted);
 }
 
+// It may have been kept for somebody who may read it.
+TEST_F(MeasuredFilesTest, GivesNothingToWhoCannotRead) {
+  const std::string path = write("kernel", content_);
+  age();
+  measure(open(path)).value();
+  for (const int flags : {O_PATH, O_WRONLY}) {
+    for (const Want want : {Want::kCopy, Want::kDigests}) {
+      EXPECT_EQ(measure(Fd::open(path.c_str(), flags).value(), want).error().code,
+                Errc::kPermission);
+    }
+  }
+  EXPECT_TRUE(measure(Fd::open(path.c_str(), O_RDWR).value()));
+}
+
 // Over the socket, as a monitor asks.
 class MeasureRequestTest : public MeasuredFilesTest {
  protected:
