@@ -5,6 +5,8 @@
 
 #include <charconv>
 
+#include "crypto/openssl_hash.h"
+
 namespace bulkhead {
 namespace {
 
@@ -19,9 +21,10 @@ void Sha256::Free::operator()(evp_md_ctx_st* context) const {
 }
 
 Result<Sha256> Sha256::create() {
+  const EVP_MD* function = openssl_hash(HashAlgorithm::kSha256);
   Context context(EVP_MD_CTX_new());
-  if (context == nullptr) return failed();
-  if (EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return failed();
+  if (function == nullptr || context == nullptr) return failed();
+  if (EVP_DigestInit_ex(context.get(), function, nullptr) != 1) return failed();
   return Sha256(std::move(context));
 }
 
