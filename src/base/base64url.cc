@@ -39,20 +39,21 @@ std::string encode_base64url(std::span<const std::byte> bytes) {
 Result<std::vector<std::byte>> decode_base64url(std::string_view text) {
   const Error malformed{Errc::kMalformed, 0, "not base64url without padding"};
   if (text.size() % 4 == 1) return malformed;
-  std::vector<std::byte> bytes;
-  bytes.reserve(text.size() * 3 / 4);
+  std::vector<std::byte> bytes(text.size() * 3 / 4);
+  std::size_t written = 0;
   std::uint32_t bits = 0;
   unsigned count = 0;
+  unsigned seen = 0;  // the bits of all values: of digits alone, it stays below kNoDigit
   for (const char c : text) {
     const std::uint8_t value = kValues[static_cast<unsigned char>(c)];
-    if (value == kNoDigit) return malformed;
+    seen |= value;
     bits = bits << 6 | value;
     count += 6;
     if (count < 8) continue;
     count -= 8;
-    bytes.push_back(static_cast<std::byte>(bits >> count & 0xff));
+    bytes[written++] = static_cast<std::byte>(bits >> count & 0xff);
   }
-  if ((bits & ((1U << count) - 1)) != 0) return malformed;
+  if (seen >= kNoDigit || (bits & ((1U << count) - 1)) != 0) return malformed;
   return bytes;
 }
 
