@@ -98,13 +98,20 @@ bool EventLog::is_complete(HashAlgorithm algorithm) const {
 }
 
 Result<std::vector<PcrBank>> EventLog::replay() const {
+  return replay(algorithms_);
+}
+
+Result<std::vector<PcrBank>> EventLog::replay(std::span<const HashAlgorithm> wanted) const {
   const StartupLocality locality = TRY(startup_locality());
   std::vector<PcrBank> banks;
+  bool any_complete = false;
   for (const HashAlgorithm algorithm : algorithms_) {
     if (!is_complete(algorithm)) continue;
+    any_complete = true;
+    if (std::ranges::find(wanted, algorithm) == wanted.end()) continue;
     TRY(replay_into(banks.emplace_back(algorithm, locality), events_));
   }
-  if (banks.empty()) return Error{Errc::kMalformed, 0, "the log has no bank that is complete"};
+  if (!any_complete) return Error{Errc::kMalformed, 0, "the log has no bank that is complete"};
   return banks;
 }
 

@@ -79,8 +79,9 @@ std::vector<std::byte> tagged(EventTag tag, std::string_view text) {
 // Four zero bytes: the monitor's part ended without an error (PFP §10.4.1, EV_SEPARATOR).
 Result<void> Launch::add_separators() {
   constexpr std::array<std::byte, 4> kNoError{};
+  const DigestSet digests = TRY(MultiHash::of(banks_, kNoError));
   for (unsigned i = 0; i < kSeparatorPcrs; ++i) {
-    TRY(add(static_cast<Pcr>(i), EventType::kSeparator, kNoError));
+    TRY(add(static_cast<Pcr>(i), EventType::kSeparator, digests, kNoError));
   }
   return {};
 }
