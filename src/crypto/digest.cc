@@ -50,11 +50,11 @@ Result<Sha256Digest> Sha256::of(std::span<const std::byte> bytes) {
 
 std::string to_hex(std::span<const std::byte> bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(bytes.size() * 2);
+  std::string text(bytes.size() * 2, '0');
+  std::size_t written = 0;
   for (std::byte byte : bytes) {
-    text.push_back(kDigits[std::to_integer<unsigned>(byte >> 4)]);
-    text.push_back(kDigits[std::to_integer<unsigned>(byte & std::byte{15})]);
+    text[written++] = kDigits[std::to_integer<unsigned>(byte >> 4)];
+    text[written++] = kDigits[std::to_integer<unsigned>(byte & std::byte{15})];
   }
   return text;
 }

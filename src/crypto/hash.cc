@@ -50,6 +50,13 @@ Result<Digest> Hash::finish() && {
   return digest;
 }
 
+Result<Digest> Hash::next(std::initializer_list<std::span<const std::byte>> parts) {
+  for (const std::span<const std::byte> part : parts) TRY(update(part));
+  Digest digest = TRY(std::move(*this).finish());
+  if (EVP_DigestInit_ex(context_.get(), nullptr, nullptr) != 1) return openssl_failed();
+  return digest;
+}
+
 Result<Digest> Hash::of(HashAlgorithm algorithm,
                         std::initializer_list<std::span<const std::byte>> parts) {
   Hash hash = TRY(create(algorithm));
@@ -64,6 +71,7 @@ const Digest* find_digest(const DigestSet& set, HashAlgorithm algorithm) {
 
 Result<MultiHash> MultiHash::create(std::span<const HashAlgorithm> algorithms) {
   std::vector<Hash> hashes;
+  hashes.reserve(algorithms.size());
   for (const HashAlgorithm algorithm : algorithms) {
     hashes.push_back(TRY(Hash::create(algorithm)));
   }
@@ -77,6 +85,7 @@ Result<void> MultiHash::update(std::span<const std::byte> bytes) {
 
 Result<DigestSet> MultiHash::finish() && {
   DigestSet digests;
+  digests.reserve(hashes_.size());
   for (Hash& hash : hashes_) digests.push_back(TRY(std::move(hash).finish()));
   return digests;
 }

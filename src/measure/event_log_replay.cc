@@ -74,13 +74,14 @@ LogEvent startup_locality_event(StartupLocality locality, std::span<const HashAl
 }
 
 Result<void> replay_into(PcrBank& bank, std::span<const LogEvent> events) {
+  Hash hash = TRY(Hash::create(bank.algorithm()));
   for (const LogEvent& event : events) {
     if (event.type == EventType::kNoAction) continue;
     const Digest* digest = find_digest(event.digests, bank.algorithm());
     if (digest == nullptr) {
       return Error{Errc::kInvalidArgument, 0, "an event lacks the digest of a bank"};
     }
-    TRY(bank.extend(event.pcr, *digest));
+    TRY(bank.extend(event.pcr, *digest, hash));
   }
   return {};
 }

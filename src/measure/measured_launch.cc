@@ -39,7 +39,9 @@ std::vector<std::byte> to_vector(std::span<const std::byte> bytes) {
 // The events of one launch under construction.
 class Launch {
  public:
-  explicit Launch(std::span<const HashAlgorithm> banks) : banks_(banks) {}
+  explicit Launch(std::span<const HashAlgorithm> banks) : banks_(banks) {
+    events_.reserve(kLaunchEvents);
+  }
 
   // The digest is of the event's own data.
   Result<void> add(Pcr pcr, EventType type, std::span<const std::byte> data) {
