@@ -14,8 +14,32 @@
 namespace bulkhead {
 namespace {
 
+void compare(const PlainCertificate& plain, const Certificate& certificate) {
+  for (CertificateRole role : {CertificateRole::kAttestationKey, CertificateRole::kPartitionCa,
+                               CertificateRole::kAuthority}) {
+    CHECK(!plain.extensions.are_good_as(role) || certificate.fault_as(role) == nullptr);
+  }
+  CHECK(plain.validity == certificate.validity());
+  CHECK(std::ranges::equal(plain.key_info, certificate.subject_public_key_info()));
+  CHECK(plain.extensions.host_identity.empty() ==
+        (!certificate.host_identity() &&
+         certificate.host_identity().error().code == Errc::kNotFound));
+}
+
+// Whatever the short way reads, the long way accepts, unless its key, at which the short way looks
+// later, is none.
+void fuzz_plain_certificate(std::span<const std::byte> der,
+                            const Result<Certificate>& certificate) {
+  const auto plain = PlainCertificate::parse(der);
+  if (!plain) return;
+  const bool has_key = plain->public_key().has_value();
+  CHECK(certificate || !has_key);
+  if (certificate) compare(*plain, *certificate);
+}
+
 void fuzz_certificate(std::span<const std::byte> der) {
   const auto certificate = Certificate::parse(der);
+  fuzz_plain_certificate(der, certificate);
   if (!certificate) return;
   for (CertificateRole role : {CertificateRole::kAttestationKey, CertificateRole::kPartitionCa,
                                CertificateRole::kAuthority}) {

@@ -39,6 +39,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto* text = static_cast<const char*>(static_cast<const void*>(data));
   std::string error;
   const auto evidence = parse_evidence(std::string_view(text, size), error);
+  // The short way gives nothing that the long way does not.
+  std::string same_error;
+  CHECK(parse_evidence_of_any_form(std::string_view(text, size), same_error) == evidence);
+  CHECK(same_error == error);
   if (!evidence) {
     CHECK(!error.empty());
     for (const char c : error) CHECK(c >= ' ' && c <= '~');

@@ -22,10 +22,6 @@ constexpr int kMaxSerialBytes = 20;
 constexpr int kMinRsaBits = 2048;
 constexpr int kMaxRsaBits = 4096;
 
-// Values of extensions in DER that have one form only.
-constexpr unsigned char kAttestationKeyUsage[] = {0x30, 0x07, 0x06, 0x05, 0x67,
-                                                  0x81, 0x05, 0x08, 0x03};
-
 Error malformed(const char* what) {
   return Error{Errc::kMalformed, 0, what};
 }
@@ -123,6 +119,14 @@ Result<Validity> validity_of(const X509* certificate) {
   return Validity{*first, *last};
 }
 
+// What one of OpenSSL's encoders gave: nothing, and a length that is not positive, if it failed.
+Bytes taken(unsigned char* encoded, int length) {
+  const std::unique_ptr<unsigned char, decltype([](unsigned char* p) { OPENSSL_free(p); })> owned(
+      encoded);
+  if (length <= 0) return {};
+  return copy_of(std::as_bytes(std::span(encoded, static_cast<std::size_t>(length))));
+}
+
 X509_EXTENSION* extension(const X509* certificate, int kind) {
   const int place = X509_get_ext_by_NID(certificate, kind, -1);
   return place < 0 ? nullptr : X509_get_ext(certificate, place);
@@ -214,13 +218,16 @@ const char* Certificate::fault_as(CertificateRole role) const {
   return "it has no role";
 }
 
+Bytes Certificate::encode() const {
+  unsigned char* encoded = nullptr;
+  const int length = i2d_X509(certificate_.get(), &encoded);
+  return taken(encoded, length);
+}
+
 Bytes Certificate::subject_public_key_info() const {
   unsigned char* encoded = nullptr;
   const int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate_.get()), &encoded);
-  const std::unique_ptr<unsigned char, decltype([](unsigned char* p) { OPENSSL_free(p); })> owned(
-      encoded);
-  if (length <= 0) return {};
-  return copy_of(std::as_bytes(std::span(encoded, static_cast<std::size_t>(length))));
+  return taken(encoded, length);
 }
 
 Result<HostIdentity> Certificate::host_identity() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 
@@ -13,8 +14,21 @@ namespace bulkhead {
 
 inline constexpr std::size_t kMaxCertificateBytes = 8 * 1024;
 
+// The value in DER of an extendedKeyUsage of tcg-kp-AIKCertificate and nothing else.
+inline constexpr std::array<unsigned char, 9> kAttestationKeyUsage = {0x30, 0x07, 0x06, 0x05, 0x67,
+                                                                      0x81, 0x05, 0x08, 0x03};
+
 // What a certificate is in the chain of docs/formats/certificates.md.
 enum class CertificateRole : std::uint8_t { kAttestationKey, kPartitionCa, kAuthority };
+
+inline constexpr std::size_t kMinChain = 2;  // the key's own certificate, and its partition CA's
+inline constexpr std::size_t kMaxChain = 5;
+
+// Of a chain's certificates, from the attestation key's up.
+constexpr CertificateRole role_at(std::size_t place) {
+  if (place == 0) return CertificateRole::kAttestationKey;
+  return place == 1 ? CertificateRole::kPartitionCa : CertificateRole::kAuthority;
+}
 
 // Both ends belong to it.
 struct Validity {
@@ -22,6 +36,7 @@ struct Validity {
   UtcTime not_after;
 
   bool contains(UtcTime time) const { return not_before <= time && time <= not_after; }
+  bool operator==(const Validity&) const = default;
 };
 
 // An X.509 certificate that was read whole, and follows what docs/formats/certificates.md demands
@@ -34,6 +49,7 @@ class Certificate {
   // What is wrong with it in that role: a literal, or null.
   const char* fault_as(CertificateRole role) const;
   // In DER.
+  Bytes encode() const;
   Bytes subject_public_key_info() const;
   // kNotFound without the extension. That of a software key is compared with the certificate's key.
   Result<HostIdentity> host_identity() const;

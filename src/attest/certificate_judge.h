@@ -7,12 +7,11 @@
 
 namespace bulkhead {
 
-inline constexpr std::size_t kMinChain = 2;  // the key's own certificate, and its partition CA's
-inline constexpr std::size_t kMaxChain = 5;
-
 struct CertificateEvidence {
   std::span<const Bytes> chain;  // DER, from the attestation key's certificate up
   const TpmPublic& key;          // the attestation key that made the quote
+  // Whether a signature of it was found good: then it need not be looked at once more.
+  bool key_has_signed = false;
 };
 
 // Makes the checks kCertificateChain to kHostIdentity. What the chain says of the host, which is to

@@ -38,8 +38,19 @@ Comparison compare(const std::vector<PcrBank>& banks, const PcrValues& quoted) {
   return result;
 }
 
+// The banks of which there is something to compare.
+std::vector<HashAlgorithm> banks_of(const PcrValues& quoted) {
+  std::vector<HashAlgorithm> banks;
+  for (const auto& [pcr, value] : quoted.all()) {
+    const auto bank = from_tpm(pcr.bank);
+    if (bank && std::ranges::find(banks, *bank) == banks.end()) banks.push_back(*bank);
+  }
+  return banks;
+}
+
 void judge_replay(Report& report, const Result<EventLog>& log, const PcrValues& quoted) {
-  const auto banks = log ? log->replay() : Result<std::vector<PcrBank>>(log.error());
+  const auto banks =
+      log ? log->replay(banks_of(quoted)) : Result<std::vector<PcrBank>>(log.error());
   if (!banks) {
     report.judge(Check::kEventLog, false, banks.error().what, "a log that can be replayed");
     return;

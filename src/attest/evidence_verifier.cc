@@ -34,6 +34,12 @@ PerComponent<std::optional<Version>> versions_of(const MonitorIdentity& monitor)
   return versions;
 }
 
+bool has_passed(const Report& report, Check check) {
+  return std::ranges::any_of(report.findings(), [check](const Finding& finding) {
+    return finding.check == check && finding.outcome == Outcome::kPassed;
+  });
+}
+
 // Makes all checks of one piece of evidence, part by part.
 class EvidenceJudge {
  public:
@@ -45,9 +51,12 @@ class EvidenceJudge {
     QuoteVerdict quote =
         verify_quote({evidence_.attest, evidence_.signature, evidence_.key, evidence_.pcrs},
                      quote_expectation(), switches_);
-    report_.append(quote.report);
-    host_ = judge_certificates(report_, {evidence_.certificates, evidence_.key}, expectation_.trust,
-                               expectation_.now);
+    const bool key_has_signed = has_passed(quote.report, Check::kSignature);
+    report_.append(std::move(quote.report));
+    host_ = judge_certificates(
+        report_,
+        {.chain = evidence_.certificates, .key = evidence_.key, .key_has_signed = key_has_signed},
+        expectation_.trust, expectation_.now);
     if (!quote.quote) {
       refuse_rest();
       return {.report = std::move(report_), .partition = {}};

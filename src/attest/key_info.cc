@@ -73,12 +73,16 @@ Bytes info_of(const TpmRsaKey& key) {
 }
 
 Bytes info_of(const TpmEccKey& key) {
-  const std::span<const unsigned char> curve =
-      key.curve == Curve::kP256 ? std::span<const unsigned char>(kP256) : kP384;
-  return der(kSequence, {std::as_bytes(curve), der_bits(uncompressed(key))});
+  return der(kSequence,
+             {std::as_bytes(algorithm_identifier(key.curve)), der_bits(uncompressed(key))});
 }
 
 }  // namespace
+
+std::span<const unsigned char> algorithm_identifier(Curve curve) {
+  if (curve == Curve::kP256) return kP256;
+  return kP384;
+}
 
 Bytes subject_public_key_info(const TpmPublic& object) {
   return std::visit([](const auto& key) { return info_of(key); }, object.key);

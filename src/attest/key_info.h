@@ -10,4 +10,7 @@ namespace bulkhead {
 // (RFC 5480, 2). One form for each key, so that comparing the bytes compares the keys.
 Bytes subject_public_key_info(const TpmPublic& object);
 
+// AlgorithmIdentifier (RFC 5480, 2.1.1) in DER of keys on that curve.
+std::span<const unsigned char> algorithm_identifier(Curve curve);
+
 }  // namespace bulkhead

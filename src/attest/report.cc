@@ -103,9 +103,9 @@ void Report::add(Check check, Outcome outcome, std::string seen, std::string wan
   findings_.push_back({check, outcome, std::move(seen), std::move(wanted)});
 }
 
-void Report::append(const Report& other) {
-  for (const Finding& finding : other.findings_) {
-    add(finding.check, finding.outcome, finding.seen, finding.wanted);
+void Report::append(Report other) {
+  for (Finding& finding : other.findings_) {
+    add(finding.check, finding.outcome, std::move(finding.seen), std::move(finding.wanted));
   }
 }
 

@@ -78,7 +78,9 @@ class CheckSwitches {
 // The findings of one judgement, in the order in which they were made.
 class Report {
  public:
-  explicit Report(const CheckSwitches& switches) : switches_(switches) {}
+  explicit Report(const CheckSwitches& switches) : switches_(switches) {
+    findings_.reserve(kCheckCount);
+  }
 
   // Each check once.
   void judge(Check check, bool passed, std::string seen, std::string wanted);
@@ -86,7 +88,7 @@ class Report {
   void not_applicable(Check check, std::string why);
 
   // What another judgement found, which made none of the same checks.
-  void append(const Report& other);
+  void append(Report other);
 
   const std::vector<Finding>& findings() const { return findings_; }
   // The first failure, which is the reason; null if there is none.

@@ -108,6 +108,8 @@ Result<void> TrustStore::add(Certificate root) {
   if (!is_root) return Error{Errc::kMalformed, 0, "not the certificate of a CA"};
   if (roots_.size() == kMaxRoots) return Error{Errc::kExhausted, 0, "more than 64 roots"};
   if (X509_STORE_add_cert(store_.get(), root.get()) != 1) return openssl_failed();
+  known_->clear();
+  plain_.add(root.encode());
   roots_.push_back(std::move(root));
   return {};
 }

@@ -13,12 +13,26 @@ std::string error_of(const Result<void>& result) {
   return result ? "" : result.error().what;
 }
 
-// What the chain's line says, and whether it passed.
-std::string chain_line(const EvidenceCase& what) {
+std::vector<std::string> lines_of(const EvidenceCase& what, bool key_has_signed) {
   Report report{CheckSwitches()};
   const TpmPublic key = what.signer->object();
-  judge_certificates(report, {what.certificates, key}, what.trust, what.now);
-  return to_line(report.findings().front());
+  judge_certificates(report, {what.certificates, key, key_has_signed}, what.trust, what.now);
+  std::vector<std::string> lines;
+  for (const Finding& finding : report.findings()) lines.push_back(to_line(finding));
+  return lines;
+}
+
+// What the chain's line says, and whether it passed: by every way the same.
+std::string chain_line(const EvidenceCase& what) {
+  const auto lines = lines_of(what, false);  // the long way, or remembered from it
+  EXPECT_EQ(lines_of(what, true), lines);
+  EXPECT_EQ(lines_of(what, true), lines);
+  const auto facts = what.trust.facts_of(what.certificates);
+  if (facts) {
+    EXPECT_TRUE(lines[0].starts_with("passed")) << lines[0];
+    EXPECT_EQ(facts, what.trust.known_facts_of(what.certificates));
+  }
+  return lines.front();
 }
 
 bool says(const std::string& line, std::string_view part) {

@@ -21,6 +21,30 @@ constexpr std::array<std::uint8_t, 256> values_of_digits() {
 }
 constexpr auto kValues = values_of_digits();
 
+std::byte low_byte(std::uint32_t bits) {
+  return static_cast<std::byte>(bits & 0xff);
+}
+
+// Decodes digits, and remembers whether all of them were some.
+class Digits {
+ public:
+  // Of at most four; six bits each.
+  std::uint32_t take(std::string_view digits) {
+    std::uint32_t bits = 0;
+    for (const char c : digits) {
+      const std::uint8_t value = kValues[static_cast<unsigned char>(c)];
+      seen_ |= value;
+      bits = bits << 6 | value;
+    }
+    return bits;
+  }
+  // The values of digits have no bit in common with kNoDigit.
+  bool are_good() const { return (seen_ & kNoDigit) == 0; }
+
+ private:
+  unsigned seen_ = 0;
+};
+
 }  // namespace
 
 std::string encode_base64url(std::span<const std::byte> bytes) {
@@ -39,20 +63,20 @@ std::string encode_base64url(std::span<const std::byte> bytes) {
 Result<std::vector<std::byte>> decode_base64url(std::string_view text) {
   const Error malformed{Errc::kMalformed, 0, "not base64url without padding"};
   if (text.size() % 4 == 1) return malformed;
-  std::vector<std::byte> bytes;
-  bytes.reserve(text.size() * 3 / 4);
-  std::uint32_t bits = 0;
-  unsigned count = 0;
-  for (const char c : text) {
-    const std::uint8_t value = kValues[static_cast<unsigned char>(c)];
-    if (value == kNoDigit) return malformed;
-    bits = bits << 6 | value;
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    bytes.push_back(static_cast<std::byte>(bits >> count & 0xff));
+  std::vector<std::byte> bytes(text.size() * 3 / 4);
+  Digits digits;
+  std::size_t written = 0;
+  for (; text.size() >= 4; text.remove_prefix(4)) {
+    const std::uint32_t bits = digits.take(text.substr(0, 4));
+    for (unsigned shift : {16U, 8U, 0U}) bytes[written++] = low_byte(bits >> shift);
   }
-  if ((bits & ((1U << count) - 1)) != 0) return malformed;
+  // Two digits are a byte and four bits, three are two bytes and two bits, which must be zero.
+  const unsigned left_over = text.size() == 2 ? 4 : 2;
+  const std::uint32_t bits = digits.take(text);
+  if (text.size() == 3) bytes[written++] = low_byte(bits >> 10);
+  if (!text.empty()) bytes[written++] = low_byte(bits >> left_over);
+  const bool ends_well = text.empty() || (bits & ((1U << left_over) - 1)) == 0;
+  if (!digits.are_good() || !ends_well) return malformed;
   return bytes;
 }
 

@@ -2,7 +2,6 @@
 #include "base/utc_time.h"
 
 #include <charconv>
-#include <cstdio>
 
 namespace bulkhead {
 namespace {
@@ -30,19 +29,26 @@ unsigned number_at(std::string_view text, std::size_t offset, std::size_t length
   return number;
 }
 
+void put_number(std::string& text, std::size_t offset, std::size_t length, unsigned number) {
+  for (std::size_t i = length; i > 0; --i, number /= 10) {
+    text[offset + i - 1] = static_cast<char>('0' + number % 10);
+  }
+}
+
 }  // namespace
 
 std::string to_string(UtcTime time) {
   const auto days = std::chrono::floor<std::chrono::days>(time);
   const year_month_day date(days);
   const std::chrono::hh_mm_ss clock(time - days);
-  char text[64];
-  const int length = std::snprintf(
-      text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
-      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-      static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-      static_cast<int>(clock.seconds().count()));
-  return {text, static_cast<std::size_t>(length)};
+  std::string text(kForm);
+  put_number(text, 0, 4, static_cast<unsigned>(static_cast<int>(date.year())));
+  put_number(text, 5, 2, static_cast<unsigned>(date.month()));
+  put_number(text, 8, 2, static_cast<unsigned>(date.day()));
+  put_number(text, 11, 2, static_cast<unsigned>(clock.hours().count()));
+  put_number(text, 14, 2, static_cast<unsigned>(clock.minutes().count()));
+  put_number(text, 17, 2, static_cast<unsigned>(clock.seconds().count()));
+  return text;
 }
 
 std::optional<UtcTime> parse_utc_time(std::string_view text) {

@@ -5,6 +5,8 @@
 
 #include <charconv>
 
+#include "crypto/openssl_hash.h"
+
 namespace bulkhead {
 namespace {
 
@@ -19,9 +21,10 @@ void Sha256::Free::operator()(evp_md_ctx_st* context) const {
 }
 
 Result<Sha256> Sha256::create() {
+  const EVP_MD* function = openssl_hash(HashAlgorithm::kSha256);
   Context context(EVP_MD_CTX_new());
-  if (context == nullptr) return failed();
-  if (EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return failed();
+  if (function == nullptr || context == nullptr) return failed();
+  if (EVP_DigestInit_ex(context.get(), function, nullptr) != 1) return failed();
   return Sha256(std::move(context));
 }
 
@@ -47,11 +50,11 @@ Result<Sha256Digest> Sha256::of(std::span<const std::byte> bytes) {
 
 std::string to_hex(std::span<const std::byte> bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(bytes.size() * 2);
+  std::string text(bytes.size() * 2, '0');
+  std::size_t written = 0;
   for (std::byte byte : bytes) {
-    text.push_back(kDigits[std::to_integer<unsigned>(byte >> 4)]);
-    text.push_back(kDigits[std::to_integer<unsigned>(byte & std::byte{15})]);
+    text[written++] = kDigits[std::to_integer<unsigned>(byte >> 4)];
+    text[written++] = kDigits[std::to_integer<unsigned>(byte & std::byte{15})];
   }
   return text;
 }

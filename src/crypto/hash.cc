@@ -6,26 +6,9 @@
 #include <algorithm>
 
 #include "crypto/openssl_bytes.h"
+#include "crypto/openssl_hash.h"
 
 namespace bulkhead {
-namespace {
-
-const EVP_MD* openssl_hash(HashAlgorithm algorithm) {
-  switch (algorithm) {
-    case HashAlgorithm::kSha1:
-      return EVP_sha1();
-    case HashAlgorithm::kSha256:
-      return EVP_sha256();
-    case HashAlgorithm::kSha384:
-      return EVP_sha384();
-    case HashAlgorithm::kSha512:
-      return EVP_sha512();
-  }
-  return nullptr;
-}
-
-}  // namespace
-
 const char* to_string(HashAlgorithm algorithm) {
   constexpr const char* kNames[] = {"sha1", "sha256", "sha384", "sha512"};
   return kNames[static_cast<std::size_t>(algorithm)];
@@ -45,11 +28,10 @@ void Hash::Free::operator()(evp_md_ctx_st* context) const {
 }
 
 Result<Hash> Hash::create(HashAlgorithm algorithm) {
+  const EVP_MD* function = openssl_hash(algorithm);
   Context context(EVP_MD_CTX_new());
-  if (context == nullptr) return openssl_failed();
-  if (EVP_DigestInit_ex(context.get(), openssl_hash(algorithm), nullptr) != 1) {
-    return openssl_failed();
-  }
+  if (function == nullptr || context == nullptr) return openssl_failed();
+  if (EVP_DigestInit_ex(context.get(), function, nullptr) != 1) return openssl_failed();
   return Hash(algorithm, std::move(context));
 }
 
@@ -68,6 +50,13 @@ Result<Digest> Hash::finish() && {
   return digest;
 }
 
+Result<Digest> Hash::next(std::initializer_list<std::span<const std::byte>> parts) {
+  for (const std::span<const std::byte> part : parts) TRY(update(part));
+  Digest digest = TRY(std::move(*this).finish());
+  if (EVP_DigestInit_ex(context_.get(), nullptr, nullptr) != 1) return openssl_failed();
+  return digest;
+}
+
 Result<Digest> Hash::of(HashAlgorithm algorithm,
                         std::initializer_list<std::span<const std::byte>> parts) {
   Hash hash = TRY(create(algorithm));
@@ -82,6 +71,7 @@ const Digest* find_digest(const DigestSet& set, HashAlgorithm algorithm) {
 
 Result<MultiHash> MultiHash::create(std::span<const HashAlgorithm> algorithms) {
   std::vector<Hash> hashes;
+  hashes.reserve(algorithms.size());
   for (const HashAlgorithm algorithm : algorithms) {
     hashes.push_back(TRY(Hash::create(algorithm)));
   }
@@ -95,6 +85,7 @@ Result<void> MultiHash::update(std::span<const std::byte> bytes) {
 
 Result<DigestSet> MultiHash::finish() && {
   DigestSet digests;
+  digests.reserve(hashes_.size());
   for (Hash& hash : hashes_) digests.push_back(TRY(std::move(hash).finish()));
   return digests;
 }

@@ -55,6 +55,8 @@ class Hash {
   Result<void> update(std::span<const std::byte> bytes);
   // The digest of everything so far. The object is used up by it.
   Result<Digest> finish() &&;
+  // The same of these parts alone, with an object that nothing was put into; it can be used again.
+  Result<Digest> next(std::initializer_list<std::span<const std::byte>> parts);
 
   // Of the parts, one after the other.
   static Result<Digest> of(HashAlgorithm algorithm,

@@ -68,5 +68,18 @@ TEST(Digest, DiffersFromAnotherAlgorithmsOfTheSameBytes) {
   EXPECT_NE(Digest(kSha256), Digest(kSha1));
 }
 
+TEST(Hash, CanBeUsedAgain) {
+  for (const HashAlgorithm algorithm :
+       {HashAlgorithm::kSha1, HashAlgorithm::kSha256, HashAlgorithm::kSha384}) {
+    Hash hash = Hash::create(algorithm).value();
+    for (std::string_view text : {"", "abc",
+                                  "a longer text than a block of any of these hashes: "
+                                  "that is sixty-four bytes, or one hundred and twenty-eight"}) {
+      const auto bytes = std::as_bytes(std::span(text));
+      EXPECT_EQ(hash.next({bytes, bytes}).value(), Hash::of(algorithm, {bytes, bytes}).value());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bulkhead

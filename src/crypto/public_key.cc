@@ -14,6 +14,7 @@
 
 #include "crypto/openssl_bytes.h"
 #include "crypto/openssl_errors.h"
+#include "crypto/openssl_hash.h"
 
 namespace bulkhead {
 namespace {
@@ -40,21 +41,6 @@ Error refused() {
 
 Owned<BIGNUM> number(std::span<const std::byte> big_endian) {
   return Owned<BIGNUM>(BN_bin2bn(openssl_bytes(big_endian), openssl_length(big_endian), nullptr));
-}
-
-// Null for SHA-1, with which signatures were forged.
-const EVP_MD* function(HashAlgorithm hash) {
-  switch (hash) {
-    case HashAlgorithm::kSha1:
-      return nullptr;
-    case HashAlgorithm::kSha256:
-      return EVP_sha256();
-    case HashAlgorithm::kSha384:
-      return EVP_sha384();
-    case HashAlgorithm::kSha512:
-      return EVP_sha512();
-  }
-  return nullptr;
 }
 
 // ECDSA's two numbers as OpenSSL wants them. Empty for numbers that no signature has.
@@ -86,6 +72,36 @@ bool set_padding(EVP_PKEY_CTX* context, SignatureScheme scheme) {
          EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_AUTO) == 1;
 }
 
+// Null for parameters that make no key, or when the library fails.
+EVP_PKEY* key_from(const char* type, int selection, OSSL_PARAM_BLD* builder) {
+  const Owned<OSSL_PARAM> parameters(OSSL_PARAM_BLD_to_param(builder));
+  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  if (parameters == nullptr || context == nullptr || EVP_PKEY_fromdata_init(context.get()) != 1) {
+    return nullptr;
+  }
+  EVP_PKEY* key = nullptr;
+  const bool made = EVP_PKEY_fromdata(context.get(), &key, selection, parameters.get()) == 1;
+  return made ? key : nullptr;
+}
+
+EVP_PKEY* make_curve(const char* name) {
+  const Owned<OSSL_PARAM_BLD> builder(OSSL_PARAM_BLD_new());
+  if (builder == nullptr ||
+      OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, name, 0) != 1) {
+    return nullptr;
+  }
+  return key_from("EC", EVP_PKEY_KEY_PARAMETERS, builder.get());
+}
+
+// A key without a point, of which those with one are copies: to set a curve up takes several times
+// as long as to copy it. Kept for the process's life, and never changed, so that threads may share
+// it.
+EVP_PKEY* curve_alone(Curve curve) {
+  static EVP_PKEY* const kP256 = make_curve("prime256v1");
+  static EVP_PKEY* const kP384 = make_curve("secp384r1");
+  return curve == Curve::kP256 ? kP256 : kP384;
+}
+
 // The uncompressed form of SEC 1, 2.3.3.
 std::vector<std::byte> uncompressed(const PublicKey::Point& point) {
   const std::size_t size = coordinate_bytes(point.curve);
@@ -100,19 +116,6 @@ std::vector<std::byte> uncompressed(const PublicKey::Point& point) {
 
 void PublicKey::Free::operator()(evp_pkey_st* key) const {
   EVP_PKEY_free(key);
-}
-
-Result<PublicKey> PublicKey::from_parameters(const char* type, ossl_param_bld_st* builder) {
-  const Owned<OSSL_PARAM> parameters(OSSL_PARAM_BLD_to_param(builder));
-  const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
-  if (parameters == nullptr || context == nullptr || EVP_PKEY_fromdata_init(context.get()) != 1) {
-    return openssl_failed();
-  }
-  EVP_PKEY* key = nullptr;
-  const int made = EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get());
-  Key owned(key);
-  if (made != 1 || owned == nullptr) return refused();
-  return PublicKey(std::move(owned), EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA);
 }
 
 Result<PublicKey> PublicKey::create(const Rsa& rsa) {
@@ -130,36 +133,42 @@ Result<PublicKey> PublicKey::create(const Rsa& rsa) {
       OSSL_PARAM_BLD_push_uint32(builder.get(), OSSL_PKEY_PARAM_RSA_E, rsa.exponent) != 1) {
     return openssl_failed();
   }
-  return from_parameters("RSA", builder.get());
+  Key key(key_from("RSA", EVP_PKEY_PUBLIC_KEY, builder.get()));
+  if (key == nullptr) return refused();
+  return PublicKey(std::move(key), true);
 }
 
 Result<PublicKey> PublicKey::create(const Point& point) {
   const ErrorQueueCleaner cleaner;
   if (std::max(point.x.size(), point.y.size()) > coordinate_bytes(point.curve)) return refused();
   const std::vector<std::byte> encoded = uncompressed(point);
-  const char* curve = point.curve == Curve::kP256 ? "prime256v1" : "secp384r1";
-  const Owned<OSSL_PARAM_BLD> builder(OSSL_PARAM_BLD_new());
-  if (builder == nullptr) return openssl_failed();
-  if (OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve, 0) != 1 ||
-      OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, encoded.data(),
-                                       encoded.size()) != 1) {
-    return openssl_failed();
+  EVP_PKEY* curve = curve_alone(point.curve);
+  if (curve == nullptr) return openssl_failed();
+  Key key(EVP_PKEY_dup(curve));
+  if (key == nullptr) return openssl_failed();
+  // Refuses a point that is not on the curve.
+  if (EVP_PKEY_set1_encoded_public_key(
+          key.get(), openssl_bytes(std::span<const std::byte>(encoded)), encoded.size()) != 1) {
+    return refused();
   }
-  return from_parameters("EC", builder.get());
+  return PublicKey(std::move(key), false);
 }
 
 Result<bool> PublicKey::verify(const SignatureView& signature,
                                std::span<const std::byte> message) const {
   const ErrorQueueCleaner cleaner;
-  const EVP_MD* hash = function(signature.hash);
-  if (hash == nullptr) return Error{Errc::kUnsupported, 0, "SHA-1 does not count in signatures"};
+  // With which signatures were forged.
+  if (signature.hash == HashAlgorithm::kSha1) {
+    return Error{Errc::kUnsupported, 0, "SHA-1 does not count in signatures"};
+  }
   if (is_rsa_ == (signature.scheme == SignatureScheme::kEcdsa)) return false;
   std::vector<std::byte> der;
   if (!is_rsa_) der = as_der(signature);
   const std::span<const std::byte> encoded = is_rsa_ ? signature.first : std::span(der);
+  const EVP_MD* hash = openssl_hash(signature.hash);
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   EVP_PKEY_CTX* key_context = nullptr;  // belongs to the other
-  if (context == nullptr ||
+  if (hash == nullptr || context == nullptr ||
       EVP_DigestVerifyInit(context.get(), &key_context, hash, nullptr, key_.get()) != 1) {
     return openssl_failed();
   }

@@ -10,8 +10,7 @@
 #include "base/result.h"
 #include "crypto/hash.h"
 
-struct evp_pkey_st;        // OpenSSL's EVP_PKEY
-struct ossl_param_bld_st;  // OpenSSL's OSSL_PARAM_BLD
+struct evp_pkey_st;  // OpenSSL's EVP_PKEY
 
 namespace bulkhead {
 
@@ -61,7 +60,6 @@ class PublicKey {
   using Key = std::unique_ptr<evp_pkey_st, Free>;
 
   PublicKey(Key key, bool is_rsa) : key_(std::move(key)), is_rsa_(is_rsa) {}
-  static Result<PublicKey> from_parameters(const char* type, ossl_param_bld_st* builder);
 
   Key key_;
   bool is_rsa_;

@@ -88,6 +88,8 @@ Result<LogEvent> EventLog::Parser::agile_event() {
     return malformed("an event has no digests, or more than the log has algorithms");
   }
   std::vector<TpmAlg> seen;
+  seen.reserve(count);
+  event.digests.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) TRY(digest(seen, event.digests));
   event.data = TRY(data());
   return event;

@@ -81,6 +81,8 @@ class EventLog {
   // One bank for each algorithm of which every event has a digest: of another, nothing can be said.
   // kMalformed if events were extended, and there is no such bank.
   Result<std::vector<PcrBank>> replay() const;
+  // The same of these algorithms only.
+  Result<std::vector<PcrBank>> replay(std::span<const HashAlgorithm> wanted) const;
 
  private:
   class Parser;

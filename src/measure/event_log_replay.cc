@@ -74,13 +74,14 @@ LogEvent startup_locality_event(StartupLocality locality, std::span<const HashAl
 }
 
 Result<void> replay_into(PcrBank& bank, std::span<const LogEvent> events) {
+  Hash hash = TRY(Hash::create(bank.algorithm()));
   for (const LogEvent& event : events) {
     if (event.type == EventType::kNoAction) continue;
     const Digest* digest = find_digest(event.digests, bank.algorithm());
     if (digest == nullptr) {
       return Error{Errc::kInvalidArgument, 0, "an event lacks the digest of a bank"};
     }
-    TRY(bank.extend(event.pcr, *digest));
+    TRY(bank.extend(event.pcr, *digest, hash));
   }
   return {};
 }
@@ -98,13 +99,20 @@ bool EventLog::is_complete(HashAlgorithm algorithm) const {
 }
 
 Result<std::vector<PcrBank>> EventLog::replay() const {
+  return replay(algorithms_);
+}
+
+Result<std::vector<PcrBank>> EventLog::replay(std::span<const HashAlgorithm> wanted) const {
   const StartupLocality locality = TRY(startup_locality());
   std::vector<PcrBank> banks;
+  bool any_complete = false;
   for (const HashAlgorithm algorithm : algorithms_) {
     if (!is_complete(algorithm)) continue;
+    any_complete = true;
+    if (std::ranges::find(wanted, algorithm) == wanted.end()) continue;
     TRY(replay_into(banks.emplace_back(algorithm, locality), events_));
   }
-  if (banks.empty()) return Error{Errc::kMalformed, 0, "the log has no bank that is complete"};
+  if (!any_complete) return Error{Errc::kMalformed, 0, "the log has no bank that is complete"};
   return banks;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include "measure/event_log_for_test.h"
@@ -73,6 +74,21 @@ TEST(EventLog, ReadsWhatTheWriterWrote) {
   EXPECT_EQ(log.algorithms(), (std::vector{kSha256, kSha384}));
   EXPECT_EQ(log.events(), events);
   EXPECT_EQ(log.replay().value(), banks_of(events));
+}
+
+TEST(EventLog, ReplaysWhatIsWanted) {
+  const EventLog log = EventLog::parse(log_of(some_events())).value();
+  const std::vector<PcrBank> all = log.replay().value();
+  EXPECT_EQ(log.replay(std::array{kSha256}).value(), std::vector{all[0]});
+  EXPECT_EQ(log.replay(std::array{kSha384, kSha256, kSha1}).value(), all);
+  EXPECT_TRUE(log.replay(std::array{kSha1}).value().empty());
+  // That no bank is complete counts, whichever is wanted.
+  std::vector<std::byte> odd = small_log();
+  put_le<std::uint16_t>(odd, kHeaderSha256, 0x13);
+  put_le<std::uint16_t>(odd, kHeaderSha384, 0x12);
+  put_le<std::uint16_t>(odd, kEventSha256, 0x13);
+  put_le<std::uint16_t>(odd, kEventSha384, 0x12);
+  EXPECT_FALSE(EventLog::parse(odd).value().replay(std::array{kSha1}));
 }
 
 TEST(EventLog, ReadsTheOldFormat) {

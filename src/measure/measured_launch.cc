@@ -39,7 +39,9 @@ std::vector<std::byte> to_vector(std::span<const std::byte> bytes) {
 // The events of one launch under construction.
 class Launch {
  public:
-  explicit Launch(std::span<const HashAlgorithm> banks) : banks_(banks) {}
+  explicit Launch(std::span<const HashAlgorithm> banks) : banks_(banks) {
+    events_.reserve(kLaunchEvents);
+  }
 
   // The digest is of the event's own data.
   Result<void> add(Pcr pcr, EventType type, std::span<const std::byte> data) {
@@ -79,8 +81,9 @@ std::vector<std::byte> tagged(EventTag tag, std::string_view text) {
 // Four zero bytes: the monitor's part ended without an error (PFP §10.4.1, EV_SEPARATOR).
 Result<void> Launch::add_separators() {
   constexpr std::array<std::byte, 4> kNoError{};
+  const DigestSet digests = TRY(MultiHash::of(banks_, kNoError));
   for (unsigned i = 0; i < kSeparatorPcrs; ++i) {
-    TRY(add(static_cast<Pcr>(i), EventType::kSeparator, kNoError));
+    TRY(add(static_cast<Pcr>(i), EventType::kSeparator, digests, kNoError));
   }
   return {};
 }

@@ -36,12 +36,19 @@ PcrBank::PcrBank(HashAlgorithm algorithm, StartupLocality locality)
 }
 
 Result<void> PcrBank::extend(Pcr pcr, const Digest& digest) {
+  Hash hash = TRY(Hash::create(algorithm_));
+  return extend(pcr, digest, hash);
+}
+
+Result<void> PcrBank::extend(Pcr pcr, const Digest& digest, Hash& hash) {
   if (index_of(pcr) >= kPcrCount) return no_such_pcr();
   if (digest.algorithm() != algorithm_) {
     return Error{Errc::kInvalidArgument, 0, "the digest is of another bank's algorithm"};
   }
   Digest& value = values_[index_of(pcr)];
-  value = TRY(Hash::of(algorithm_, {std::as_const(value).bytes(), digest.bytes()}));
+  const Digest made = TRY(hash.next({std::as_const(value).bytes(), digest.bytes()}));
+  CHECK(made.algorithm() == algorithm_);
+  value = made;
   return {};
 }
 

@@ -41,6 +41,8 @@ class PcrBank {
   // TPM2_PCR_Extend: the hash of the old value followed by the digest. With kHcrtm the first digest
   // for PCR 0 is that of what _TPM_Hash_Data was given: the TPM then computes just this.
   Result<void> extend(Pcr pcr, const Digest& digest);
+  // The same with an unused hash of this bank's algorithm, which is unused again thereafter.
+  Result<void> extend(Pcr pcr, const Digest& digest, Hash& hash);
 
   HashAlgorithm algorithm() const { return algorithm_; }
   Result<Digest> value(Pcr pcr) const;

@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "attest/json/strict_json.h"
+#include "attest/plain_evidence.h"
 #include "base/base64url.h"
 
 namespace bulkhead {
@@ -12,12 +13,6 @@ namespace attest_json {
 namespace {
 
 constexpr int kMaxDepth = 3;
-constexpr Sizes kNonceSizes{8, 64};  // RFC 9711, 4.1
-constexpr Sizes kQuoteSizes{1, 4096};
-constexpr Sizes kKeySizes{1, 1024};
-constexpr Sizes kAnySizes{1, kMaxEvidenceBytes};
-constexpr Sizes kDigestSizes{32, 32};
-constexpr std::size_t kMaxCertificates = 8;  // the verifier takes fewer, and says why
 
 constexpr TpmAlg kBanks[] = {TpmAlg::kSha1, TpmAlg::kSha256, TpmAlg::kSha384, TpmAlg::kSha512};
 
@@ -61,7 +56,7 @@ PcrValues read_pcrs(const Json& banks) {
 }
 
 TpmPublic read_key(const Json& value) {
-  auto key = parse_tpm2b_public(bytes_of(value, "key", kKeySizes));
+  auto key = parse_tpm2b_public(bytes_of(value, "key", kKeyLimits));
   if (!key)
     throw Refused{std::string("'key' is no TPM2B_PUBLIC of a signing key: ") + key.error().what};
   return std::move(*key);
@@ -69,15 +64,15 @@ TpmPublic read_key(const Json& value) {
 
 std::vector<Bytes> read_certificates(const Json& values) {
   if (!values.is_array()) throw Refused{"'certificates' is no array"};
-  if (values.size() > kMaxCertificates) throw Refused{"there are more than 8 certificates"};
+  if (values.size() > kMaxShownCertificates) throw Refused{"there are more than 8 certificates"};
   std::vector<Bytes> certificates;
   for (const Json& value : values)
-    certificates.push_back(bytes_of(value, "certificates", kAnySizes));
+    certificates.push_back(bytes_of(value, "certificates", kAnyLimits));
   return certificates;
 }
 
 Sha256Digest read_digest(const Json& value, std::string_view name) {
-  const Bytes bytes = bytes_of(value, name, kDigestSizes);
+  const Bytes bytes = bytes_of(value, name, kDigestLimits);
   Sha256Digest digest;
   std::ranges::copy(bytes, digest.begin());
   return digest;
@@ -94,15 +89,15 @@ Evidence read(std::string_view text) {
   const Json& quote = object_in(object, "quote");
   check_keys(quote, "'quote'", {"attest", "signature", "key"});
   Evidence evidence;
-  evidence.nonce = bytes_of(object.at("eat_nonce"), "eat_nonce", kNonceSizes);
+  evidence.nonce = bytes_of(object.at("eat_nonce"), "eat_nonce", kNonceLimits);
   if (object.contains("requester_key")) {
     evidence.requester_key = read_digest(object.at("requester_key"), "requester_key");
   }
-  evidence.attest = bytes_of(quote.at("attest"), "attest", kQuoteSizes);
-  evidence.signature = bytes_of(quote.at("signature"), "signature", kQuoteSizes);
+  evidence.attest = bytes_of(quote.at("attest"), "attest", kQuoteLimits);
+  evidence.signature = bytes_of(quote.at("signature"), "signature", kQuoteLimits);
   evidence.key = read_key(quote.at("key"));
   evidence.pcrs = read_pcrs(object_in(object, "pcrs"));
-  evidence.event_log = bytes_of(object.at("event_log"), "event_log", kAnySizes);
+  evidence.event_log = bytes_of(object.at("event_log"), "event_log", kAnyLimits);
   evidence.certificates = read_certificates(object.at("certificates"));
   return evidence;
 }
@@ -111,6 +106,11 @@ Evidence read(std::string_view text) {
 }  // namespace attest_json
 
 std::optional<Evidence> parse_evidence(std::string_view text, std::string& error) {
+  if (auto evidence = parse_plain_evidence(text)) return std::move(*evidence);
+  return parse_evidence_of_any_form(text, error);
+}
+
+std::optional<Evidence> parse_evidence_of_any_form(std::string_view text, std::string& error) {
   try {
     return attest_json::read(text);
   } catch (const attest_json::Refused& refused) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "attest/evidence_case_for_test.h"
+#include "attest/plain_evidence.h"
 
 namespace bulkhead {
 namespace {
@@ -15,6 +16,10 @@ using Json = nlohmann::json;
 std::string error_of(const std::string& text) {
   std::string error = "no error";
   const auto evidence = parse_evidence(text, error);
+  // The short way changes nothing.
+  std::string same_error = "no error";
+  EXPECT_TRUE(parse_evidence_of_any_form(text, same_error) == evidence);
+  EXPECT_EQ(same_error, error);
   return evidence ? "" : error;
 }
 
@@ -108,6 +113,55 @@ TEST(EvidenceJson, ReadsPcrsInOneFormOnly) {
   EXPECT_EQ(with("sha256", "11", "xy"), "the value of PCR '11' is not hexadecimal");
   EXPECT_EQ(with("sha256", "11", 5), "the value of PCR '11' is no string");
   EXPECT_NE(with("sha384", "1", digest).find("PCR '1': "), std::string::npos);
+}
+
+TEST(EvidenceJson, GoesTheShortWay) {
+  const Evidence evidence = EvidenceCase().evidence();
+  EXPECT_TRUE(parse_plain_evidence(write_evidence(evidence)).value() == evidence);
+  // In another order, and without spaces.
+  const Json json = Json::parse(write_evidence(evidence));
+  EXPECT_TRUE(parse_plain_evidence(json.dump()).value() == evidence);
+  for (const char* key : {"eat_nonce", "eat_profile", "quote", "pcrs", "event_log"}) {
+    Json less = json;
+    less.erase(key);
+    EXPECT_FALSE(parse_plain_evidence(less.dump())) << key;
+  }
+}
+
+// The same text with an escape in it means the same, and goes the long way.
+TEST(EvidenceJson, LeavesEscapesToTheLongWay) {
+  for (const char* name : {"quote", "eat_profile", "sha256", "urn:oid"}) {
+    std::string text = good_text();
+    const std::size_t place = text.find(name) + 1;
+    char escape[8];
+    std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(text[place]));
+    text.replace(place, 1, escape);
+    EXPECT_FALSE(parse_plain_evidence(text)) << name;
+    EXPECT_EQ(error_of(text), "") << name;
+  }
+}
+
+TEST(EvidenceJson, ShortWayReadsToTheEnd) {
+  const std::string text = good_text().substr(0, good_text().rfind('}') + 1);
+  ASSERT_TRUE(parse_plain_evidence(text));
+  for (std::size_t size = 0; size < text.size(); ++size) {
+    EXPECT_FALSE(parse_plain_evidence(std::string_view(text).substr(0, size))) << size;
+  }
+  EXPECT_FALSE(parse_plain_evidence(text + "x"));
+  EXPECT_FALSE(parse_plain_evidence(text + std::string(1, '\0')));
+}
+
+// Whatever byte is another one, both ways see the same.
+TEST(EvidenceJson, EveryByteCountsForBothWays) {
+  std::string text = good_text();
+  for (std::size_t i = 0; i < text.size(); i += 29) {
+    const char good = text[i];
+    for (const char bad : {'"', '\\', ' ', ',', 'A', '0', '}', '\x01', '\xc3'}) {
+      text[i] = bad;
+      error_of(text);
+    }
+    text[i] = good;
+  }
 }
 
 // Two readers of one text must not see different things.

@@ -94,7 +94,7 @@ const std::string& string_in(const Json& object, const char* key) {
   return value.get_ref<const std::string&>();
 }
 
-Bytes bytes_of(const Json& value, std::string_view name, Sizes sizes) {
+Bytes bytes_of(const Json& value, std::string_view name, ByteLimits sizes) {
   if (!value.is_string()) throw Refused{name_shown(name) + " is no string"};
   auto bytes = decode_base64url(value.get_ref<const std::string&>());
   if (!bytes) throw Refused{name_shown(name) + " is " + bytes.error().what};

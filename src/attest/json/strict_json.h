@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "measure/tpm_wire.h"
+#include "attest/evidence.h"
 
 // What nlohmann's parser lets pass, and a format of ours does not. Each function gives a value, or
 // throws Refused. Messages repeat no foreign bytes but those of a plain name.
@@ -39,11 +39,7 @@ void check_keys(const Json& object, std::string_view what,
 const Json& object_in(const Json& object, const char* key);
 const std::string& string_in(const Json& object, const char* key);
 
-struct Sizes {
-  std::size_t least;
-  std::size_t most;
-};
 // Bytes in base64url.
-Bytes bytes_of(const Json& value, std::string_view name, Sizes sizes);
+Bytes bytes_of(const Json& value, std::string_view name, ByteLimits sizes);
 
 }  // namespace bulkhead::attest_json
