@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/base64.h"
 #include "base/check.h"
 #include "broker/jwe.h"
 #include "broker/jwt.h"

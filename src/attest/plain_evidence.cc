@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead {
 namespace {
@@ -148,7 +148,7 @@ Result<void> EvidenceReader::members(std::span<const Member> known) {
 }
 
 Result<Bytes> EvidenceReader::bytes(ByteLimits limits) {
-  Bytes decoded = TRY(decode_base64url(TRY(json_.raw_string())));
+  Bytes decoded = TRY(decode_base64(Base64::kUrl, TRY(json_.raw_string())));
   if (!limits.allow(decoded.size())) return not_plain();
   return decoded;
 }

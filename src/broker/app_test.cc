@@ -9,6 +9,7 @@
 
 #include <regex>
 
+#include "base/base64.h"
 #include "base/fd.h"
 #include "broker/config.h"
 #include "broker/testing/requester.h"

@@ -10,7 +10,8 @@
 #include <chrono>
 #include <fstream>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 #include "broker/strict_json.h"
 
 namespace bulkhead::broker {

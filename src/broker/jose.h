@@ -4,7 +4,8 @@
 #include <span>
 #include <string_view>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 #include "crypto/secret_bytes.h"
 
 struct evp_pkey_st;  // OpenSSL's EVP_PKEY

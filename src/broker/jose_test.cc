@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/base64.h"
 #include "broker/jwe.h"
 #include "broker/jwt.h"
 #include "broker/testing/shell.h"

@@ -3,6 +3,7 @@
 
 #include <openssl/ec.h>
 
+#include "base/base64.h"
 #include "broker/jose.h"
 #include "broker/openssl_objects.h"
 #include "crypto/aead.h"

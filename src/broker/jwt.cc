@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "base/base64.h"
+
 namespace bulkhead::broker {
 namespace {
 

@@ -4,7 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 #include "broker/strict_json.h"
 #include "crypto/public_key.h"
 

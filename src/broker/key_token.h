@@ -4,7 +4,8 @@
 #include <span>
 #include <string>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 #include "crypto/digest.h"
 #include "crypto/secret_bytes.h"
 

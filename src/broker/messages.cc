@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
+
 namespace bulkhead::broker {
 namespace {
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
 #include "broker/openssl_objects.h"
 #include "crypto/openssl_bytes.h"
 

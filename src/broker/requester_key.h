@@ -5,7 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 #include "broker/strict_json.h"
 #include "crypto/digest.h"
 

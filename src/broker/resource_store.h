@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "base/thread_annotations.h"
-#include "broker/base64.h"
+#include "broker/bytes.h"
 
 struct sqlite3;  // SQLite's connection
 

@@ -7,7 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "broker/base64.h"
+#include "base/result.h"
+#include "broker/bytes.h"
 
 struct sqlite3;
 struct sqlite3_stmt;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/tenant.h"
 
+#include "base/base64.h"
 #include "broker/key_token.h"
 
 namespace bulkhead::broker {

@@ -10,7 +10,7 @@
 #include "attest/json/evidence_json.h"
 #include "attest/toml/policy_file.h"
 #include "attest/trust_directory.h"
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "cli/commands.h"
 #include "cli/error.h"
 #include "cli/verify_report.h"
@@ -85,7 +85,7 @@ UtcTime now_or(const std::string& text) {
 
 Bytes parse_nonce(const std::string& text) {
   const auto bytes = text.starts_with("hex:") ? decode_hex(std::string_view(text).substr(4))
-                                              : decode_base64url(text);
+                                              : decode_base64(Base64::kUrl, text);
   if (!bytes || bytes->empty() || bytes->size() > kMaxNonceBytes) {
     throw UsageError("--nonce '" + text + "' is not 1 to 64 bytes in base64url, or hex:DIGITS");
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/verify_report.h"
 
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead::cli {
 namespace {
@@ -53,7 +53,7 @@ std::string partition_text(const AttestedPartition& partition,
   text += line("TPM's clock", clock_text(partition.quote.clock));
   const auto& challenge = expectation.challenge;
   if (challenge && challenge->requester_key) {
-    text += line("made for key", encode_base64url(*challenge->requester_key));
+    text += line("made for key", encode_base64(Base64::kUrl, *challenge->requester_key));
   }
   return text;
 }

@@ -9,7 +9,7 @@
 
 #include "attest/evidence_case_for_test.h"
 #include "attest/json/evidence_json.h"
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "cli/testing/program.h"
 
 namespace bulkhead::cli {
@@ -53,7 +53,7 @@ class Verify : public testing::ProgramTest {
     return bulkhead(arguments);
   }
   std::vector<std::string> with_nonce() const {
-    return {"--nonce", encode_base64url(case_.challenge.nonce)};
+    return {"--nonce", encode_base64(Base64::kUrl, case_.challenge.nonce)};
   }
 
   EvidenceCase case_;

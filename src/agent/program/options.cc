@@ -6,7 +6,7 @@
 #include <charconv>
 
 #include "agent/evidence_source.h"
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "broker/names.h"
 #include "crypto/digest.h"
 
@@ -58,7 +58,7 @@ Bytes nonce_of(const std::string& text) {
   constexpr std::size_t kLeast = 8;
   constexpr std::size_t kMost = 64;
   const auto bytes = text.starts_with("hex:") ? decode_hex(std::string_view(text).substr(4))
-                                              : decode_base64url(text);
+                                              : decode_base64(Base64::kUrl, text);
   if (!bytes || bytes->size() < kLeast || bytes->size() > kMost) {
     throw UsageError("--nonce '" + text + "' is not 8 to 64 bytes in base64url, or hex:DIGITS");
   }

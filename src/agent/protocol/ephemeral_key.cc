@@ -7,6 +7,7 @@
 #include <array>
 
 #include "agent/http.h"
+#include "base/base64.h"
 #include "broker/jose.h"
 #include "broker/openssl_objects.h"
 #include "crypto/aead.h"
@@ -15,7 +16,6 @@
 namespace bulkhead::agent {
 namespace {
 
-using broker::Base64;
 using broker::Json;
 
 constexpr std::string_view kAlgorithm = "ECDH-ES+A256KW";
@@ -46,7 +46,7 @@ struct Sizes {
 Result<Bytes> bytes_member(const Json& object, std::string_view name, Sizes sizes) {
   const std::string* text = broker::string_member(object, name);
   if (text == nullptr) return no_jwe();
-  Result<Bytes> bytes = broker::decode_base64(Base64::kUrl, *text);
+  Result<Bytes> bytes = decode_base64(Base64::kUrl, *text);
   if (!bytes || bytes->size() < sizes.least || bytes->size() > sizes.most) return no_jwe();
   return bytes;
 }
@@ -61,7 +61,7 @@ Result<std::array<std::byte, kSize>> array_member(const Json& object, std::strin
 
 // Another algorithm than ours is not for the broker to choose.
 Result<Json> sender_of(std::string_view header) {
-  const Bytes text = TRY(broker::decode_base64(Base64::kUrl, header));
+  const Bytes text = TRY(decode_base64(Base64::kUrl, header));
   const Json json = TRY(broker::parse_json(broker::text_of(text), kMaxBodyBytes));
   const std::string* algorithm = broker::string_member(json, "alg");
   const std::string* encryption = broker::string_member(json, "enc");

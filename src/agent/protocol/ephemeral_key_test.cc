@@ -6,12 +6,12 @@
 #include <functional>
 
 #include "agent/protocol/messages.h"
+#include "base/base64.h"
 #include "broker/jwe.h"
 
 namespace bulkhead::agent {
 namespace {
 
-using broker::Base64;
 using broker::Json;
 
 std::string text_of(const Result<SecretBytes>& secret) {
@@ -30,10 +30,10 @@ class EphemeralKeyTest : public ::testing::Test {
   // With another protected header.
   Json with_header(const std::function<void(Json&)>& change) const {
     Json jwe = sent();
-    const auto text = broker::decode_base64(Base64::kUrl, jwe["protected"].get<std::string>());
+    const auto text = decode_base64(Base64::kUrl, jwe["protected"].get<std::string>());
     Json header = Json::parse(broker::text_of(*text));
     change(header);
-    jwe["protected"] = broker::encode_base64(Base64::kUrl, broker::bytes_of(header.dump()));
+    jwe["protected"] = encode_base64(Base64::kUrl, broker::bytes_of(header.dump()));
     return jwe;
   }
 
@@ -60,16 +60,16 @@ TEST_F(EphemeralKeyTest, AnotherKeyDoesNotOpenIt) {
 TEST_F(EphemeralKeyTest, NothingInItCanBeChanged) {
   const Json good = sent();
   for (const char* part : {"protected", "encrypted_key", "iv", "ciphertext", "tag"}) {
-    Bytes bytes = *broker::decode_base64(Base64::kUrl, good[part].get<std::string>());
+    Bytes bytes = *decode_base64(Base64::kUrl, good[part].get<std::string>());
     for (const std::size_t at : {std::size_t{0}, bytes.size() / 2, bytes.size() - 1}) {
       Json jwe = good;
       bytes[at] ^= std::byte{1};
-      jwe[part] = broker::encode_base64(Base64::kUrl, bytes);
+      jwe[part] = encode_base64(Base64::kUrl, bytes);
       bytes[at] ^= std::byte{1};
       EXPECT_FALSE(open(jwe)) << part << at;
     }
     Json jwe = good;
-    jwe[part] = broker::encode_base64(Base64::kUrl, std::span(bytes).first(bytes.size() - 1));
+    jwe[part] = encode_base64(Base64::kUrl, std::span(bytes).first(bytes.size() - 1));
     EXPECT_FALSE(open(jwe)) << part;
     jwe.erase(part);
     EXPECT_FALSE(open(jwe)) << part;
@@ -112,7 +112,7 @@ TEST(Messages, AChallengeHasANonce) {
         R"({"nonce": "AAECAwQFBgc=", "nonce": "AAECAwQFBgc="})"}) {
     EXPECT_FALSE(parse_challenge(body)) << body;
   }
-  const std::string long_one = broker::encode_base64(Base64::kStandard, Bytes(65));
+  const std::string long_one = encode_base64(Base64::kStandard, Bytes(65));
   EXPECT_FALSE(parse_challenge(R"({"nonce": ")" + long_one + "\"}"));
 }
 

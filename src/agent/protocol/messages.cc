@@ -5,11 +5,11 @@
 
 #include "agent/http.h"
 #include "attest/json/evidence_json.h"
+#include "base/base64.h"
 
 namespace bulkhead::agent {
 namespace {
 
-using broker::Base64;
 using broker::Json;
 
 constexpr std::string_view kKindPrefix = "urn:bulkhead:broker:";
@@ -42,7 +42,7 @@ Result<Bytes> parse_challenge(std::string_view body) {
   if (!json) return none;
   const std::string* text = broker::string_member(*json, "nonce");
   if (text == nullptr) return none;
-  Result<Bytes> nonce = broker::decode_base64(Base64::kStandard, *text);
+  Result<Bytes> nonce = decode_base64(Base64::kStandard, *text);
   if (!nonce || nonce->size() < kLeast || nonce->size() > kMost) return none;
   return nonce;
 }
@@ -50,8 +50,7 @@ Result<Bytes> parse_challenge(std::string_view body) {
 std::string attest_body(const EphemeralKey& key, const Evidence& evidence) {
   return Json{
       {"runtime-data",
-       {{"nonce", broker::encode_base64(Base64::kStandard, evidence.nonce)},
-        {"tee-pubkey", key.jwk()}}},
+       {{"nonce", encode_base64(Base64::kStandard, evidence.nonce)}, {"tee-pubkey", key.jwk()}}},
       {"tee-evidence",
        {{"primary_evidence", Json::parse(write_evidence(evidence))}, {"additional_evidence", ""}}}}
       .dump();

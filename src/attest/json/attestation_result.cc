@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead {
 namespace {
@@ -78,7 +78,7 @@ Json partition_of(const AttestedPartition& partition, const EvidenceExpectation&
   if (partition.claims.quote_age_s) json["quote_age_s"] = *partition.claims.quote_age_s;
   const auto& challenge = expectation.challenge;
   if (challenge && challenge->requester_key) {
-    json["requester_key"] = encode_base64url(*challenge->requester_key);
+    json["requester_key"] = encode_base64(Base64::kUrl, *challenge->requester_key);
   }
   return json;
 }
@@ -149,14 +149,14 @@ Json token_of(const EvidenceVerdict& verdict, const ResultContext& context) {
                 {"ear.verifier-id", {{"developer", "bulkhead"}, {"build", context.verifier}}},
                 {"submods", {{"partition", std::move(appraisal)}}}};
   if (context.expectation.challenge) {
-    token["eat_nonce"] = encode_base64url(context.expectation.challenge->nonce);
+    token["eat_nonce"] = encode_base64(Base64::kUrl, context.expectation.challenge->nonce);
   }
   return token;
 }
 
 std::string as_part(const Json& json) {
   const std::string text = json.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return encode_base64url(std::as_bytes(std::span(text)));
+  return encode_base64(Base64::kUrl, std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -170,7 +170,7 @@ Result<std::string> result_token(const EvidenceVerdict& verdict, const ResultCon
   std::string token =
       as_part({{"alg", "ES256"}, {"typ", "JWT"}}) + "." + as_part(token_of(verdict, context));
   const auto signature = TRY(key.sign_es256(std::as_bytes(std::span(token))));
-  return token + "." + encode_base64url(signature);
+  return token + "." + encode_base64(Base64::kUrl, signature);
 }
 
 }  // namespace bulkhead

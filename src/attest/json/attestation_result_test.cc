@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "attest/evidence_case_for_test.h"
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead {
 namespace {
@@ -43,7 +43,7 @@ struct TokenKey {
 };
 
 Json decoded(std::string_view part) {
-  const Bytes bytes = decode_base64url(part).value();
+  const Bytes bytes = decode_base64(Base64::kUrl, part).value();
   return Json::parse(bytes.begin(), bytes.end());
 }
 
@@ -61,7 +61,8 @@ Json token_of(const EvidenceCase& shown, bool with_nonce = true) {
   const std::string token = result_token(verdict, context, *key.key).value();
   const std::size_t last = token.rfind('.');
   const std::string_view message = std::string_view(token).substr(0, last);
-  const Bytes signature = decode_base64url(std::string_view(token).substr(last + 1)).value();
+  const Bytes signature =
+      decode_base64(Base64::kUrl, std::string_view(token).substr(last + 1)).value();
   EXPECT_EQ(signature.size(), 64U);
   EXPECT_TRUE(key.verifier()
                   .verify({.scheme = SignatureScheme::kEcdsa,
@@ -80,7 +81,7 @@ TEST(AttestationResult, Affirms) {
   const Json token = token_of(good);
   EXPECT_EQ(token["eat_profile"], "tag:github.com,2023:veraison/ear");
   EXPECT_EQ(token["iat"], good.now.time_since_epoch().count());
-  EXPECT_EQ(token["eat_nonce"], encode_base64url(good.challenge.nonce));
+  EXPECT_EQ(token["eat_nonce"], encode_base64(Base64::kUrl, good.challenge.nonce));
   EXPECT_EQ(token["ear.verifier-id"]["build"], "bulkhead 9");
   const Json& appraisal = token["submods"]["partition"];
   EXPECT_EQ(appraisal["ear.status"], "affirming");
@@ -90,7 +91,8 @@ TEST(AttestationResult, Affirms) {
   EXPECT_EQ(result["fresh"], true);
   EXPECT_EQ(result["partition"]["isolation"], "carved");
   EXPECT_EQ(result["partition"]["host"]["kind"], "tpm");
-  EXPECT_EQ(result["partition"]["requester_key"], encode_base64url(Bytes(32, std::byte{0x22})));
+  EXPECT_EQ(result["partition"]["requester_key"],
+            encode_base64(Base64::kUrl, Bytes(32, std::byte{0x22})));
   EXPECT_EQ(result["findings"].size(), kCheckCount);
 }
 

@@ -6,7 +6,7 @@
 
 #include "attest/json/strict_json.h"
 #include "attest/plain_evidence.h"
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead {
 namespace attest_json {
@@ -124,19 +124,21 @@ std::optional<Evidence> parse_evidence_of_any_form(std::string_view text, std::s
 std::string write_evidence(const Evidence& evidence) {
   nlohmann::ordered_json object;
   object["eat_profile"] = kEvidenceProfile;
-  object["eat_nonce"] = encode_base64url(evidence.nonce);
-  if (evidence.requester_key) object["requester_key"] = encode_base64url(*evidence.requester_key);
-  object["quote"]["attest"] = encode_base64url(evidence.attest);
-  object["quote"]["signature"] = encode_base64url(evidence.signature);
-  object["quote"]["key"] = encode_base64url(TpmWriter().sized(serialize(evidence.key)).take());
+  object["eat_nonce"] = encode_base64(Base64::kUrl, evidence.nonce);
+  if (evidence.requester_key)
+    object["requester_key"] = encode_base64(Base64::kUrl, *evidence.requester_key);
+  object["quote"]["attest"] = encode_base64(Base64::kUrl, evidence.attest);
+  object["quote"]["signature"] = encode_base64(Base64::kUrl, evidence.signature);
+  object["quote"]["key"] =
+      encode_base64(Base64::kUrl, TpmWriter().sized(serialize(evidence.key)).take());
   object["pcrs"] = nlohmann::ordered_json::object();
   for (const auto& [pcr, value] : evidence.pcrs.all()) {
     object["pcrs"][to_string(pcr.bank)][std::to_string(pcr.index)] = to_hex(value);
   }
-  object["event_log"] = encode_base64url(evidence.event_log);
+  object["event_log"] = encode_base64(Base64::kUrl, evidence.event_log);
   object["certificates"] = nlohmann::ordered_json::array();
   for (const Bytes& der : evidence.certificates) {
-    object["certificates"].push_back(encode_base64url(der));
+    object["certificates"].push_back(encode_base64(Base64::kUrl, der));
   }
   return object.dump(2) + "\n";
 }

@@ -5,7 +5,7 @@
 #include <set>
 #include <vector>
 
-#include "base/base64url.h"
+#include "base/base64.h"
 
 namespace bulkhead::attest_json {
 namespace {
@@ -96,7 +96,7 @@ const std::string& string_in(const Json& object, const char* key) {
 
 Bytes bytes_of(const Json& value, std::string_view name, ByteLimits sizes) {
   if (!value.is_string()) throw Refused{name_shown(name) + " is no string"};
-  auto bytes = decode_base64url(value.get_ref<const std::string&>());
+  auto bytes = decode_base64(Base64::kUrl, value.get_ref<const std::string&>());
   if (!bytes) throw Refused{name_shown(name) + " is " + bytes.error().what};
   if (bytes->size() < sizes.least || bytes->size() > sizes.most) {
     throw Refused{name_shown(name) + " has " + std::to_string(bytes->size()) + " bytes, not " +

@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 
+#include "base/base64.h"
 #include "broker/jose.h"
 #include "broker/openssl_objects.h"
 #include "broker/requester_key.h"

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 
-#include "broker/base64.h"
+#include "base/base64.h"
+#include "broker/bytes.h"
 #include "broker/evidence_judge.h"
 #include "broker/strict_json.h"
 
