@@ -42,22 +42,27 @@ std::byte low_byte(std::uint32_t bits) {
 class Digits {
  public:
   explicit Digits(const Alphabet& alphabet) : alphabet_(alphabet) {}
-  // Of at most four; six bits each.
+  // Six bits each.
   std::uint32_t take(std::string_view digits) {
     std::uint32_t bits = 0;
-    for (const char c : digits) {
-      const std::uint8_t value = alphabet_.value(c);
-      seen_ |= value;
-      bits = bits << 6 | value;
-    }
+    for (const char c : digits) bits = bits << 6 | take(c);
     return bits;
+  }
+  std::uint32_t take_four(std::string_view digits) {
+    return take(digits[0]) << 18 | take(digits[1]) << 12 | take(digits[2]) << 6 | take(digits[3]);
   }
   // The values of digits have no bit in common with kNoDigit.
   bool are_good() const { return (seen_ & kNoDigit) == 0; }
 
  private:
+  std::uint32_t take(char digit) {
+    const std::uint32_t value = alphabet_.value(digit);
+    seen_ |= value;
+    return value;
+  }
+
   const Alphabet& alphabet_;
-  unsigned seen_ = 0;
+  std::uint32_t seen_ = 0;
 };
 
 Error malformed(Base64 form) {
@@ -97,7 +102,7 @@ Result<std::vector<std::byte>> decode_base64(Base64 form, std::string_view padde
   Digits digits(alphabet(form));
   std::size_t written = 0;
   for (; text.size() >= 4; text.remove_prefix(4)) {
-    const std::uint32_t bits = digits.take(text.substr(0, 4));
+    const std::uint32_t bits = digits.take_four(text);
     for (unsigned shift : {16U, 8U, 0U}) bytes[written++] = low_byte(bits >> shift);
   }
   // Two digits are a byte and four bits, three are two bytes and two bits, which must be zero.
