@@ -127,6 +127,29 @@ void print_special_pages(Bench& bench, Pages& zero) {
   std::printf(", \"sealed_over_zero_put_ns\": %.1f", put(bench.data, false));
 }
 
+// With a store that notices unchanged pages: one that is, and one that is not, beside that of a
+// store that does not look.
+void print_noticed_pages(Bench& bench, const Plan& plan) {
+  const std::unique_ptr<Medium> medium = medium_for(plan);
+  const auto store = need("store", SealedStore::create({.medium = *medium,
+                                                        .key = bench.key,
+                                                        .purpose = kMemoryPurpose,
+                                                        .page_count = plan.pages,
+                                                        .notice_unchanged = true}));
+  const auto put = [&](SealedStore& into, Pages& pages) {
+    return time_each(plan.pages, [&](std::uint64_t i) {
+      const std::uint64_t page = bench.order[i];
+      need("put", into.put(PageIndex(page), pages.at(page)));
+    });
+  };
+  put(*store, bench.data);
+  put(*store, bench.sealed);
+  put(*store, bench.data);
+  std::printf(", \"changed_put_ns\": %.1f", put(*bench.store, bench.sealed));
+  std::printf(", \"changed_put_noticing_ns\": %.1f", put(*store, bench.sealed));
+  std::printf(", \"unchanged_put_noticing_ns\": %.1f", put(*store, bench.sealed));
+}
+
 void print_space(Bench& bench, const Plan& plan) {
   need("commit", bench.store->commit());
   bench.store->trim();
@@ -211,6 +234,7 @@ int measure(const Plan& plan) {
     Pages zero(1);
     std::ranges::fill(zero.all(), std::byte{0});
     print_special_pages(bench, zero);
+    print_noticed_pages(bench, plan);
   }
   std::printf("}\n");
   return right ? 0 : 1;

@@ -32,7 +32,7 @@ AeadNonce PageSealer::nonce(std::uint64_t sequence, SealPlace place, PageKind ki
 
 Result<PageSeal> PageSealer::seal(const Text& plaintext, std::span<std::byte> ciphertext) {
   AeadUse use = TRY(counter_.take());
-  AeadPool::Lease aead = TRY(pool_.borrow());
+  ContextPool<Aead>::Lease aead = TRY(pool_.borrow());
   PageSeal seal;
   seal.sequence = use.number();
   const AeadNonce iv = nonce(seal.sequence, plaintext.place, plaintext.kind);
@@ -43,7 +43,7 @@ Result<PageSeal> PageSealer::seal(const Text& plaintext, std::span<std::byte> ci
 
 Result<void> PageSealer::open(const Text& ciphertext, const PageSeal& seal,
                               std::span<std::byte> plaintext) {
-  AeadPool::Lease aead = TRY(pool_.borrow());
+  ContextPool<Aead>::Lease aead = TRY(pool_.borrow());
   const AeadNonce iv = nonce(seal.sequence, ciphertext.place, ciphertext.kind);
   return aead->open({.nonce = iv, .associated = {}, .text = ciphertext.bytes}, seal.tag, plaintext);
 }

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "crypto/aead.h"
 #include "crypto/secret_bytes.h"
-#include "seal/aead_pool.h"
+#include "seal/context_pool.h"
 #include "seal/identity.h"
 
 namespace bulkhead {
@@ -86,7 +86,7 @@ class PageSealer {
 
   SecretBytes key_;
   AeadCounter counter_;
-  AeadPool pool_;
+  ContextPool<Aead> pool_;
 };
 
 }  // namespace bulkhead

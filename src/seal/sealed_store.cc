@@ -60,8 +60,14 @@ Result<std::unique_ptr<SealedStore>> SealedStore::create(const SealedStoreOption
                                 .partition_key = std::move(key),
                                 .keys = std::move(keys),
                                 .initial_bytes = kSuperblocksBytes}));
+  TRY(store->prepare(options));
   TRY(store->start_empty());
   return store;
+}
+
+Result<void> SealedStore::prepare(const SealedStoreOptions& options) {
+  if (options.notice_unchanged) digests_ = TRY(PageDigests::create(page_count()));
+  return {};
 }
 
 Result<void> SealedStore::start_empty() {
@@ -89,6 +95,7 @@ Result<std::unique_ptr<SealedStore>> SealedStore::open(const SealedStoreOptions&
                                 .keys = std::move(found.keys),
                                 .initial_bytes = content.end_bytes}));
   TRY(store->load(found.superblock));
+  TRY(store->prepare(options));
   if (!options.read_only) TRY(store->begin_session());
   return store;
 }
@@ -137,10 +144,8 @@ void SealedStore::count_change(const TreeEntry& before, const TreeEntry& after) 
   if (!before.absent() && after.absent()) sealed_pages_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-Result<void> SealedStore::store_page(PageIndex page, ConstPageBytes plaintext) {
-  tree_.prefetch(page);
-  TreeEntry entry;
-  if (!is_zero(plaintext)) entry = TRY(blocks_.write(SealPlace::page(page), plaintext));
+// `entry`, just written or absent, is what the page is from now on.
+Result<void> SealedStore::set_entry(PageIndex page, const TreeEntry& entry) {
   const auto before = tree_.replace(page, entry);
   if (!before) {
     blocks_.discard(entry);
@@ -148,6 +153,24 @@ Result<void> SealedStore::store_page(PageIndex page, ConstPageBytes plaintext) {
   }
   blocks_.replaced(*before, entry);
   count_change(*before, entry);
+  return {};
+}
+
+Result<void> SealedStore::seal_page(PageIndex page, ConstPageBytes plaintext) {
+  tree_.prefetch(page);
+  return set_entry(page, TRY(blocks_.write(SealPlace::page(page), plaintext)));
+}
+
+Result<void> SealedStore::put_page(PageIndex page, ConstPageBytes plaintext) {
+  if (is_zero(plaintext)) {
+    if (digests_ != nullptr) digests_->clear(page);
+    return set_entry(page, TreeEntry());
+  }
+  if (digests_ == nullptr) return seal_page(page, plaintext);
+  const PageDigests::Digest digest = TRY(digests_->of(page, plaintext));
+  if (digests_->same(page, digest)) return {};
+  TRY(seal_page(page, plaintext));
+  digests_->set(page, digest);
   return {};
 }
 
@@ -167,7 +190,7 @@ Result<void> SealedStore::in_session(F&& action) {
 
 Result<void> SealedStore::put(PageIndex page, ConstPageBytes plaintext) {
   TRY(check_usable(page));
-  return in_session([&] { return store_page(page, plaintext); });
+  return in_session([&] { return put_page(page, plaintext); });
 }
 
 Result<void> SealedStore::get(PageIndex page, PageBytes plaintext) {
@@ -183,11 +206,8 @@ void SealedStore::forget(PageIndex page) {
   if (!check_usable(page)) return;
   const Gate::Shared shared(gate_);
   if (!check_writable()) return;
-  const auto before = tree_.replace(page, TreeEntry());
-  // Fails only where get() fails too: the page's node is damaged.
-  if (!before) return;
-  blocks_.replaced(*before, TreeEntry());
-  count_change(*before, TreeEntry());
+  if (digests_ != nullptr) digests_->clear(page);
+  (void)set_entry(page, TreeEntry());  // fails only where get() fails too: the node is damaged
 }
 
 Result<void> SealedStore::begin_session() {
@@ -211,7 +231,7 @@ Result<void> SealedStore::reseal(const std::function<bool(std::size_t)>& session
     const TreeEntry entry = TRY(tree_.find(page));
     if (entry.absent() || !session_matches(entry.session())) return {};
     TRY(blocks_.read(SealPlace::page(page), entry, plaintext));
-    return store_page(page, plaintext);
+    return seal_page(page, plaintext);
   };
   for (std::uint64_t leaf : tree_.leaves()) {
     for (std::uint64_t i = 0; i < kTreeFanout && done; ++i) {
@@ -317,6 +337,7 @@ Result<void> SealedStore::erase() {
   if (read_only_) return Error{Errc::kPermission, 0, "the store was opened for reading"};
   closed_ = true;
   blocks_.sessions().wipe();
+  digests_.reset();
   const std::array<std::byte, Superblock::kBytes> nothing{};
   // Both, even if one fails.
   const auto even = medium_.write_at(superblock_offset(0), nothing);

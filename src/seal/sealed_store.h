@@ -18,6 +18,7 @@
 #include "seal/key_source.h"
 #include "seal/medium.h"
 #include "seal/page_codec.h"
+#include "seal/page_digests.h"
 #include "seal/rollback_anchor.h"
 #include "seal/superblock.h"
 
@@ -34,6 +35,9 @@ struct SealedStoreOptions {
   std::size_t cached_nodes = std::numeric_limits<std::size_t>::max();
   PageCodec* codec = nullptr;  // none: no compression, and packed pages are kUnsupported
   bool read_only = false;      // open: no session begins, nothing is written
+  // A page that is put again as it is costs a digest of it instead of being sealed anew; all others
+  // cost that digest, too. For callers that cannot tell what was written to. Takes 16 bytes a page.
+  bool notice_unchanged = false;
   std::uint64_t session_uses = PageSealer::kMaxUses;  // tests have fewer
 };
 
@@ -90,11 +94,14 @@ class SealedStore final : public PageVault {
   };
   SealedStore(const SealedStoreOptions& options, Origin origin);
 
+  Result<void> prepare(const SealedStoreOptions& options);
   Result<void> start_empty();
   Result<void> load(const VerifiedSuperblock& superblock);
   Result<void> check_usable(PageIndex page) const;
   Result<void> check_writable() const;
-  Result<void> store_page(PageIndex page, ConstPageBytes plaintext);
+  Result<void> set_entry(PageIndex page, const TreeEntry& entry);
+  Result<void> seal_page(PageIndex page, ConstPageBytes plaintext);
+  Result<void> put_page(PageIndex page, ConstPageBytes plaintext);
   void count_change(const TreeEntry& before, const TreeEntry& after);
   // Runs `action`; when the session's key is spent, once more in a new session.
   template <class F>
@@ -117,6 +124,7 @@ class SealedStore final : public PageVault {
   SuperblockKeys keys_;
   BlockStore blocks_;
   BonsaiTree tree_;
+  std::unique_ptr<PageDigests> digests_;  // null: unchanged pages are not noticed
   Gate gate_;  // shared by those who change pages, held alone while a state is taken
   std::atomic<std::uint64_t> sealed_pages_ = 0;
   std::atomic<bool> closed_ = false;  // by erase()

@@ -86,6 +86,54 @@ TEST_F(SealedStoreTest, ZeroPagesAndUnchangedOnesCostNothing) {
   EXPECT_EQ(open().value()->stats().sealed_pages, 0u);
 }
 
+// Puts each page where it is already, and says whether that wrote something.
+bool puts_again(SealedStore& store, TestMedium& medium, std::uint64_t page, std::uint64_t number) {
+  medium.history.clear();
+  medium.record = true;
+  EXPECT_TRUE(store.put(PageIndex(page), page_of(number)));
+  medium.record = false;
+  EXPECT_EQ(read_page(store, page).value(), page_of(number));
+  return !medium.history.empty();
+}
+
+TEST_F(SealedStoreTest, UnchangedPagesAreNoticedOnlyWhereAsked) {
+  for (const bool asked : {false, true}) {
+    TestMedium own;
+    auto options = options_for_test(own, key, nullptr, 1000);
+    options.notice_unchanged = asked;
+    auto store = SealedStore::create(options).value();
+    ASSERT_TRUE(store->put(PageIndex(7), page_of(1)));
+    EXPECT_EQ(puts_again(*store, own, 7, 1), !asked);
+    ASSERT_TRUE(store->commit());
+    EXPECT_EQ(puts_again(*store, own, 7, 1), !asked);
+    ASSERT_TRUE(store->rekey());
+    EXPECT_EQ(puts_again(*store, own, 7, 1), !asked);
+  }
+}
+
+TEST_F(SealedStoreTest, WhatIsNotThereAnyMoreDoesNotCountAsUnchanged) {
+  auto options = options_for_test(medium, key, nullptr, 1000);
+  options.notice_unchanged = true;
+  auto store = SealedStore::create(options).value();
+  EXPECT_TRUE(puts_again(*store, medium, 7, 1));
+  EXPECT_TRUE(puts_again(*store, medium, 8, 1)) << "another page";
+  EXPECT_TRUE(puts_again(*store, medium, 7, 2));
+  EXPECT_TRUE(puts_again(*store, medium, 7, 1)) << "not the last content";
+  Page nearly = page_of(1);
+  nearly[kPageSize - 1] ^= std::byte{1};
+  ASSERT_TRUE(store->put(PageIndex(7), nearly));
+  EXPECT_EQ(read_page(*store, 7).value(), nearly);
+  EXPECT_TRUE(puts_again(*store, medium, 7, 1));
+  store->forget(PageIndex(7));
+  EXPECT_TRUE(puts_again(*store, medium, 7, 1)) << "forgotten";
+  ASSERT_TRUE(store->put(PageIndex(7), page_of(0)));
+  EXPECT_TRUE(puts_again(*store, medium, 7, 1)) << "became zeroes";
+  medium.fail_writes = true;
+  EXPECT_FALSE(store->put(PageIndex(7), page_of(3)));
+  medium.fail_writes = false;
+  EXPECT_TRUE(puts_again(*store, medium, 7, 3)) << "was not stored";
+}
+
 TEST_F(SealedStoreTest, RefusesPagesThatItDoesNotHave) {
   auto store = create(10);
   EXPECT_EQ(store->put(PageIndex(10), page_of(1)).error().code, Errc::kOutOfRange);
