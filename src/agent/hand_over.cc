@@ -26,16 +26,6 @@ Result<Pipe> make_pipe() {
   return Pipe{.out = Fd(ends[0]), .in = Fd(ends[1])};
 }
 
-Result<void> write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return os_error("the secret cannot be written");
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
-}
-
 // What the program finds where.
 struct Redirection {
   int from = -1;
@@ -96,7 +86,7 @@ Result<void> write_secret(int fd, const SecretBytes& secret) {
                  "a secret is not written to a terminal: send it to a file or a pipe, or give a "
                  "command"};
   }
-  return write_all(fd, secret.bytes());
+  return write_all(fd, secret.bytes(), "the secret cannot be written");
 }
 
 Result<int> run_with_secret(const Recipient& recipient, const SecretBytes& secret) {
@@ -104,7 +94,8 @@ Result<int> run_with_secret(const Recipient& recipient, const SecretBytes& secre
   Pipe pipe = TRY(make_pipe());
   const pid_t id = TRY(start(recipient.command, {pipe.out.get(), recipient.fd}));
   pipe.out.reset();
-  const Result<void> written = write_all(pipe.in.get(), secret.bytes());
+  const Result<void> written =
+      write_all(pipe.in.get(), secret.bytes(), "the secret cannot be written");
   pipe.in.reset();
   // In any case: nobody else waits for it.
   const int status = TRY(await_end(id));

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace bulkhead {
@@ -37,6 +38,16 @@ Result<Fd> Fd::duplicate() const {
 
 void Fd::reset() {
   if (number_ >= 0) ::close(std::exchange(number_, -1));
+}
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes, const char* failure) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return os_error(failure);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
 }
 
 void signal_event(int event_fd) {

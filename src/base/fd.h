@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <utility>
 
 #include "base/result.h"
@@ -32,6 +34,9 @@ class Fd {
  private:
   int number_ = -1;
 };
+
+// All of it, also where write(2) takes less at a time. `failure`: what an error then says.
+Result<void> write_all(int fd, std::span<const std::byte> bytes, const char* failure);
 
 // Adds one to an eventfd. A full counter already means "signalled", so it cannot fail usefully.
 void signal_event(int event_fd);

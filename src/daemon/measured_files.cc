@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "measure/measured_file.h"
 #include "measure/pcr_bank.h"
@@ -35,16 +35,6 @@ Result<void> check_kind(int file) {
   }
   if (!S_ISREG(status.st_mode) || system.f_type == FUSE_SUPER_MAGIC) {
     return Error{Errc::kUnsupported, 0, "only regular files of the kernel's own are measured"};
-  }
-  return {};
-}
-
-Result<void> write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return os_error("cannot copy the file");
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
   return {};
 }
@@ -115,7 +105,7 @@ Result<MeasuredFiles::Entry> MeasuredFiles::read(int file, Want want) const {
     if (size_bytes > limits_.file_bytes) {
       return Error{Errc::kExhausted, 0, "the file is too long to be measured here"};
     }
-    if (entry.copy.valid()) TRY(write_all(entry.copy.get(), bytes));
+    if (entry.copy.valid()) TRY(write_all(entry.copy.get(), bytes, "cannot copy the file"));
     return hash.update(bytes);
   }));
   entry.digests = TRY(finish(std::move(hash)));

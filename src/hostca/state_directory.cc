@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "base/fd.h"
+
 namespace bulkhead::hostca {
 namespace {
 
@@ -29,17 +31,6 @@ Result<std::size_t> read_all(int file, std::span<std::byte> buffer) {
     used += static_cast<std::size_t>(got);
   }
   return Error{Errc::kMalformed, 0, "a file of the host's state is too long"};
-}
-
-Result<void> write_all(int file, std::span<const std::byte> content) {
-  while (!content.empty()) {
-    const ssize_t put = ::write(file, content.data(), content.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return os_error("cannot write a file of the host's state");
-    content = content.subspan(static_cast<std::size_t>(put));
-  }
-  if (::fsync(file) != 0) return os_error("cannot write a file of the host's state");
-  return {};
 }
 
 }  // namespace
@@ -93,7 +84,8 @@ Result<void> StateDirectory::write(const char* file, std::span<const std::byte> 
   const std::string beside = std::string(file) + ".new";
   ::unlinkat(directory_.get(), beside.c_str(), 0);
   const Fd fd = TRY(open_in(directory_.get(), beside.c_str(), O_WRONLY | O_CREAT | O_EXCL));
-  TRY(write_all(fd.get(), content));
+  TRY(write_all(fd.get(), content, "cannot write a file of the host's state"));
+  if (::fsync(fd.get()) != 0) return os_error("cannot write a file of the host's state");
   if (::renameat(directory_.get(), beside.c_str(), directory_.get(), file) != 0 ||
       ::fsync(directory_.get()) != 0) {
     return os_error("cannot replace a file of the host's state");

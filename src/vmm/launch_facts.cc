@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
+#include "base/fd.h"
 #include "boot/acpi/tables.h"
 #include "boot/layout.h"
 #include "measure/measured_file.h"
@@ -36,16 +36,6 @@ Result<MeasuredProgram> identify(const char* name, const DigestSet& digests) {
   if (digest == nullptr) return Error{Errc::kNotFound, 0, "a program has no SHA-256 digest"};
   std::ranges::copy(digest->bytes(), program.digest.begin());
   return program;
-}
-
-Result<void> write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return os_error("cannot copy what is measured");
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return {};
 }
 
 }  // namespace
@@ -101,7 +91,7 @@ Result<MeasuredCopy> MeasuredCopy::make(int file_fd) {
   if (!copy.valid()) return os_error("cannot make a copy of what is measured");
   MultiHash hash = TRY(MultiHash::create(kMeasuredBanks));
   TRY(read_through(file_fd, [&](std::span<const std::byte> bytes) -> Result<void> {
-    TRY(write_all(copy.get(), bytes));
+    TRY(write_all(copy.get(), bytes, "cannot copy what is measured"));
     return hash.update(bytes);
   }));
   return MeasuredCopy(std::move(copy), TRY(std::move(hash).finish()));
