@@ -36,7 +36,7 @@ PerComponent<std::optional<Version>> versions_of(const MonitorIdentity& monitor)
 
 bool has_passed(const Report& report, Check check) {
   return std::ranges::any_of(report.findings(), [check](const Finding& finding) {
-    return finding.check == check && finding.outcome == Outcome::kPassed;
+    return finding.check == check && finding.outcome == CheckOutcome::kPassed;
   });
 }
 

@@ -260,7 +260,7 @@ TEST(EvidenceVerifier, LogOfSomethingElse) {
   EXPECT_EQ(report.refusal()->check, Check::kLaunch) << lines(report);
   // Nothing is known of a partition whose log says nothing.
   for (Check check : {Check::kDebug, Check::kIsolation, Check::kVersion}) {
-    EXPECT_EQ(finding_of(report, check).outcome, Outcome::kFailed);
+    EXPECT_EQ(finding_of(report, check).outcome, CheckOutcome::kFailed);
   }
 }
 
@@ -270,7 +270,7 @@ TEST(EvidenceVerifier, LogThatIsNone) {
   evidence.event_log.resize(evidence.event_log.size() - 1);
   const Report report = verify_evidence(evidence, base.expectation()).report;
   EXPECT_EQ(report.refusal()->check, Check::kEventLog);
-  EXPECT_EQ(finding_of(report, Check::kLaunch).outcome, Outcome::kNotReached);
+  EXPECT_EQ(finding_of(report, Check::kLaunch).outcome, CheckOutcome::kNotReached);
 }
 
 // What the guest extends does not count.
@@ -294,7 +294,7 @@ TEST(EvidenceVerifier, WithoutANonceFreshnessStaysOpen) {
   const EvidenceVerdict verdict = verify_evidence(base.evidence(), expectation);
   EXPECT_TRUE(verdict.report.accepted()) << lines(verdict.report);
   for (Check check : {Check::kNonce, Check::kFreshness}) {
-    EXPECT_EQ(finding_of(verdict.report, check).outcome, Outcome::kNotApplicable);
+    EXPECT_EQ(finding_of(verdict.report, check).outcome, CheckOutcome::kNotApplicable);
   }
   // Who says when they asked must say what they asked.
   expectation.asked_s_ago = 1;

@@ -21,7 +21,8 @@ bool is_short(const EvidenceCase& shown) {
   Report report{CheckSwitches()};
   const TpmPublic key = shown.signer->object();
   judge_certificates(report, {shown.certificates, key}, shown.trust, shown.now);
-  EXPECT_TRUE(report.findings()[0].outcome == Outcome::kPassed) << to_line(report.findings()[0]);
+  EXPECT_TRUE(report.findings()[0].outcome == CheckOutcome::kPassed)
+      << to_line(report.findings()[0]);
   EXPECT_EQ(facts, shown.trust.known_facts_of(shown.certificates));
   return true;
 }

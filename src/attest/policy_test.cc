@@ -72,7 +72,7 @@ void expect_refused_by(Check check, const PolicyCase& policy_case) {
   const Report refused = policy_case.judge();
   EXPECT_FALSE(refused.accepted());
   for (const Finding& finding : refused.findings()) {
-    EXPECT_EQ(finding.outcome == Outcome::kFailed, finding.check == check) << to_line(finding);
+    EXPECT_EQ(finding.outcome == CheckOutcome::kFailed, finding.check == check) << to_line(finding);
   }
   const Report accepted = policy_case.judge(CheckSwitchesForTest::without({check}));
   EXPECT_TRUE(accepted.accepted()) << lines(accepted);
@@ -201,7 +201,7 @@ TEST(Policy, AnUnfilledClaimFailsEverywhere) {
   bad.claims = {};
   const Report report = bad.judge();
   for (const Finding& finding : report.findings()) {
-    EXPECT_EQ(finding.outcome == Outcome::kFailed, finding.check != Check::kSecret)
+    EXPECT_EQ(finding.outcome == CheckOutcome::kFailed, finding.check != Check::kSecret)
         << to_line(finding);
   }
 }

@@ -19,7 +19,7 @@ std::string lines(const Report& report) {
 std::vector<Check> failures(const Report& report) {
   std::vector<Check> failed;
   for (const Finding& finding : report.findings()) {
-    if (finding.outcome == Outcome::kFailed) failed.push_back(finding.check);
+    if (finding.outcome == CheckOutcome::kFailed) failed.push_back(finding.check);
   }
   return failed;
 }
@@ -46,7 +46,7 @@ TEST(QuoteVerifier, AcceptsAGoodQuote) {
   EXPECT_TRUE(verdict.report.accepted()) << lines(verdict.report);
   EXPECT_EQ(verdict.report.findings().size(), 10U);
   for (const Finding& finding : verdict.report.findings()) {
-    EXPECT_EQ(finding.outcome, Outcome::kPassed) << to_line(finding);
+    EXPECT_EQ(finding.outcome, CheckOutcome::kPassed) << to_line(finding);
   }
   EXPECT_EQ(verdict.report.refusal(), nullptr);
   ASSERT_TRUE(verdict.quote.has_value());

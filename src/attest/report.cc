@@ -48,7 +48,7 @@ const CheckText& text_of(Check check) {
 }
 
 bool is_fatal(const Finding& finding) {
-  return finding.outcome == Outcome::kFailed || finding.outcome == Outcome::kNotReached;
+  return finding.outcome == CheckOutcome::kFailed || finding.outcome == CheckOutcome::kNotReached;
 }
 
 }  // namespace
@@ -61,17 +61,17 @@ const char* refusal_text(Check check) {
   return text_of(check).refusal;
 }
 
-const char* to_string(Outcome outcome) {
+const char* to_string(CheckOutcome outcome) {
   switch (outcome) {
-    case Outcome::kPassed:
+    case CheckOutcome::kPassed:
       return "passed";
-    case Outcome::kFailed:
+    case CheckOutcome::kFailed:
       return "FAILED";
-    case Outcome::kNotReached:
+    case CheckOutcome::kNotReached:
       return "not reached";
-    case Outcome::kNotApplicable:
+    case CheckOutcome::kNotApplicable:
       return "not applicable";
-    case Outcome::kOff:
+    case CheckOutcome::kOff:
       return "off";
   }
   return "unknown";
@@ -81,25 +81,27 @@ std::string to_line(const Finding& finding) {
   std::string line = std::string(to_string(finding.outcome)) + " " + to_string(finding.check);
   if (!finding.seen.empty()) line += ": seen " + finding.seen;
   if (!finding.wanted.empty()) line += (finding.seen.empty() ? ": " : ", wanted ") + finding.wanted;
-  if (finding.outcome == Outcome::kFailed) line += std::string(": ") + refusal_text(finding.check);
+  if (finding.outcome == CheckOutcome::kFailed)
+    line += std::string(": ") + refusal_text(finding.check);
   return line;
 }
 
 void Report::judge(Check check, bool passed, std::string seen, std::string wanted) {
-  add(check, passed ? Outcome::kPassed : Outcome::kFailed, std::move(seen), std::move(wanted));
+  add(check, passed ? CheckOutcome::kPassed : CheckOutcome::kFailed, std::move(seen),
+      std::move(wanted));
 }
 
 void Report::not_reached(Check check) {
-  add(check, Outcome::kNotReached, "", "");
+  add(check, CheckOutcome::kNotReached, "", "");
 }
 
 void Report::not_applicable(Check check, std::string why) {
-  add(check, Outcome::kNotApplicable, "", std::move(why));
+  add(check, CheckOutcome::kNotApplicable, "", std::move(why));
 }
 
-void Report::add(Check check, Outcome outcome, std::string seen, std::string wanted) {
+void Report::add(Check check, CheckOutcome outcome, std::string seen, std::string wanted) {
   CHECK(std::ranges::find(findings_, check, &Finding::check) == findings_.end());
-  if (switches_.is_off(check)) outcome = Outcome::kOff;
+  if (switches_.is_off(check)) outcome = CheckOutcome::kOff;
   findings_.push_back({check, outcome, std::move(seen), std::move(wanted)});
 }
 
@@ -110,7 +112,7 @@ void Report::append(Report other) {
 }
 
 const Finding* Report::refusal() const {
-  const auto found = std::ranges::find(findings_, Outcome::kFailed, &Finding::outcome);
+  const auto found = std::ranges::find(findings_, CheckOutcome::kFailed, &Finding::outcome);
   return found == findings_.end() ? nullptr : &*found;
 }
 

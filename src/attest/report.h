@@ -43,7 +43,7 @@ const char* to_string(Check check);  // "pcr-digest"
 // What it means that the check failed: a sentence for people.
 const char* refusal_text(Check check);
 
-enum class Outcome : std::uint8_t {
+enum class CheckOutcome : std::uint8_t {
   kPassed,
   kFailed,
   kNotReached,     // something before it failed that it stands on
@@ -51,12 +51,12 @@ enum class Outcome : std::uint8_t {
   kOff,            // a test switched the check off
 };
 
-const char* to_string(Outcome outcome);
+const char* to_string(CheckOutcome outcome);
 
 // One line of an explanation. Texts are ours: foreign bytes appear as digits only.
 struct Finding {
   Check check = Check::kKeyAttributes;
-  Outcome outcome = Outcome::kFailed;
+  CheckOutcome outcome = CheckOutcome::kFailed;
   std::string seen;
   std::string wanted;
 };
@@ -96,7 +96,7 @@ class Report {
   bool accepted() const;
 
  private:
-  void add(Check check, Outcome outcome, std::string seen, std::string wanted);
+  void add(Check check, CheckOutcome outcome, std::string seen, std::string wanted);
 
   CheckSwitches switches_;
   std::vector<Finding> findings_;

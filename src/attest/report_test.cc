@@ -26,13 +26,13 @@ TEST(Report, AcceptsOnlyIfNothingFailed) {
 }
 
 TEST(Report, LinesSayWhatWasSeenAndWanted) {
-  EXPECT_EQ(to_line({Check::kMagic, Outcome::kPassed, "ff", "fe"}),
+  EXPECT_EQ(to_line({Check::kMagic, CheckOutcome::kPassed, "ff", "fe"}),
             "passed magic: seen ff, wanted fe");
-  EXPECT_EQ(to_line({Check::kFreshness, Outcome::kFailed, "9 s old", "at most 1 s"}),
+  EXPECT_EQ(to_line({Check::kFreshness, CheckOutcome::kFailed, "9 s old", "at most 1 s"}),
             "FAILED freshness: seen 9 s old, wanted at most 1 s: the quote is too old");
-  EXPECT_EQ(to_line({Check::kNonce, Outcome::kNotApplicable, "", "no nonce"}),
+  EXPECT_EQ(to_line({Check::kNonce, CheckOutcome::kNotApplicable, "", "no nonce"}),
             "not applicable nonce: no nonce");
-  EXPECT_EQ(to_line({Check::kNonce, Outcome::kNotReached, "", ""}), "not reached nonce");
+  EXPECT_EQ(to_line({Check::kNonce, CheckOutcome::kNotReached, "", ""}), "not reached nonce");
 }
 
 TEST(Report, EveryCheckHasItsOwnNameAndReason) {

@@ -61,7 +61,7 @@ TEST_F(SoftwareTpmQuote, IsGoodInEveryAlgorithm) {
     const auto key = tpm_->create_primary(form(algorithm, curve));
     const QuoteVerdict verdict = judge(key, quote(key));
     for (const Finding& finding : verdict.report.findings()) {
-      EXPECT_EQ(finding.outcome, Outcome::kPassed)
+      EXPECT_EQ(finding.outcome, CheckOutcome::kPassed)
           << to_string(algorithm) << ": " << to_line(finding);
     }
     tpm_->flush(key);

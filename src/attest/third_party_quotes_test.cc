@@ -130,7 +130,7 @@ TEST(ThirdPartyQuotes, KeylimesIsGoodInEveryCheck) {
   SKIP_WITHOUT_VECTORS();
   const QuoteVerdict verdict = keylime().judge();
   for (const Finding& finding : verdict.report.findings()) {
-    EXPECT_EQ(finding.outcome, Outcome::kPassed) << to_line(finding);
+    EXPECT_EQ(finding.outcome, CheckOutcome::kPassed) << to_line(finding);
   }
   ASSERT_TRUE(verdict.quote.has_value());
   EXPECT_EQ(verdict.quote->clock.clock_ms, 0x176aU);
@@ -143,7 +143,7 @@ TEST(ThirdPartyQuotes, TrusteesIsGoodInAllThatIsKnown) {
   EXPECT_TRUE(verdict.report.accepted());
   for (const Finding& finding : verdict.report.findings()) {
     const bool unknown = finding.check == Check::kQualifiedSigner;
-    EXPECT_EQ(finding.outcome, unknown ? Outcome::kNotApplicable : Outcome::kPassed)
+    EXPECT_EQ(finding.outcome, unknown ? CheckOutcome::kNotApplicable : CheckOutcome::kPassed)
         << to_line(finding);
   }
 }

@@ -48,7 +48,7 @@ bool depends_on_rules(Check check) {
 
 bool is_hopeless(const Report& report) {
   return std::ranges::any_of(report.findings(), [](const Finding& finding) {
-    return finding.outcome == Outcome::kFailed && !depends_on_rules(finding.check);
+    return finding.outcome == CheckOutcome::kFailed && !depends_on_rules(finding.check);
   });
 }
 

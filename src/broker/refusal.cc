@@ -21,7 +21,7 @@ HttpResponse respond(unsigned status, const Json& body) {
 }
 
 bool is_reason(const Finding& finding) {
-  return finding.outcome == Outcome::kFailed || finding.outcome == Outcome::kNotReached;
+  return finding.outcome == CheckOutcome::kFailed || finding.outcome == CheckOutcome::kNotReached;
 }
 
 }  // namespace

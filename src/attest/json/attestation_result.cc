@@ -112,7 +112,7 @@ const char* tier_of(int status) {
 bool held(const Report& report, std::initializer_list<Check> checks) {
   for (const Finding& finding : report.findings()) {
     const bool good =
-        finding.outcome == Outcome::kPassed || finding.outcome == Outcome::kNotApplicable;
+        finding.outcome == CheckOutcome::kPassed || finding.outcome == CheckOutcome::kNotApplicable;
     if (!good && std::find(checks.begin(), checks.end(), finding.check) != checks.end()) {
       return false;
     }
