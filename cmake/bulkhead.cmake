@@ -10,11 +10,6 @@ target_compile_definitions(bulkhead_flags INTERFACE _GNU_SOURCE)
 target_link_options(bulkhead_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(bulkhead_flags INTERFACE -Wthread-safety)
-else()
-  # g++ 12 sees overruns in its own std::string where there are none (GCC bug 105651), depending on
-  # what else it inlines. clang and the sanitizers look for true ones.
-  target_compile_options(bulkhead_flags INTERFACE
-    -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
 endif()
 if(BULKHEAD_SANITIZE)
   target_compile_options(bulkhead_flags INTERFACE
@@ -75,27 +70,23 @@ function(bulkhead_headers name headers)
   target_precompile_headers(${name} PRIVATE ${headers})
 endfunction()
 
-# Most of the time of a compilation goes into the library's headers. What is missing without these
-# shows where they are switched off: scripts/check-tidy.
-set(bulkhead_common_headers <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <filesystem>
-  <fstream> <functional> <map> <memory> <mutex> <optional> <span> <sstream> <string> <thread>
-  <vector>)
-set(bulkhead_json <nlohmann/json.hpp>)
-bulkhead_headers(bulkhead_core_headers "${bulkhead_common_headers}"
-  bulkhead_core_flags bulkhead_coverage)
-bulkhead_headers(bulkhead_headers "${bulkhead_common_headers}"
-  bulkhead_exception_flags bulkhead_coverage)
-bulkhead_headers(bulkhead_json_headers "${bulkhead_common_headers};${bulkhead_json}"
-  bulkhead_exception_flags bulkhead_coverage)
+# Most of the time of a compilation goes into the standard library's headers. Only with sanitizers:
+# the other builds show which includes are missing.
+set(bulkhead_common_headers)
+if(BULKHEAD_SANITIZE)
+  set(bulkhead_common_headers <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <filesystem>
+    <fstream> <functional> <map> <memory> <mutex> <optional> <span> <sstream> <string> <thread>
+    <vector>)
+  bulkhead_headers(bulkhead_core_headers "${bulkhead_common_headers}"
+    bulkhead_core_flags bulkhead_coverage)
+  bulkhead_headers(bulkhead_headers "${bulkhead_common_headers}"
+    bulkhead_exception_flags bulkhead_coverage)
+endif()
 
-# bulkhead_throwing(<target> [JSON]): a library of what may throw, in a folder that otherwise may not.
-# JSON: nearly all of it uses nlohmann-json.
+# bulkhead_throwing(<target>): a library of what may throw, in a folder that otherwise may not.
 function(bulkhead_throwing target)
-  cmake_parse_arguments(ARG "JSON" "" "" ${ARGN})
   target_link_libraries(${target} PRIVATE bulkhead_exception_flags bulkhead_coverage)
-  if(ARG_JSON)
-    target_precompile_headers(${target} REUSE_FROM bulkhead_json_headers)
-  else()
+  if(TARGET bulkhead_headers)
     target_precompile_headers(${target} REUSE_FROM bulkhead_headers)
   endif()
 endfunction()
@@ -108,15 +99,13 @@ if(BULKHEAD_TESTS)
   target_compile_options(bulkhead_test_flags INTERFACE -O0 -U_FORTIFY_SOURCE -fPIE)
   set(bulkhead_test_headers <gtest/gtest.h> ${bulkhead_common_headers})
   bulkhead_headers(bulkhead_test_headers "${bulkhead_test_headers}" bulkhead_test_flags)
-  bulkhead_headers(bulkhead_json_test_headers "${bulkhead_test_headers};${bulkhead_json}"
-    bulkhead_test_flags)
 endif()
 
-# bulkhead_folder(<name> [EXCEPTIONS [JSON]] [FAST_TESTS] [USES <folder>...] [LIBS <library>...])
+# bulkhead_folder(<name> [EXCEPTIONS] [FAST_TESTS] [USES <folder>...] [LIBS <library>...])
 # One static library from the *.cc below the folder, and one test program from its *_test.cc, which
-# is optimised with FAST_TESTS. JSON: nearly all of it uses nlohmann-json.
+# is optimised with FAST_TESTS.
 function(bulkhead_folder name)
-  cmake_parse_arguments(ARG "EXCEPTIONS;JSON;FAST_TESTS" "" "USES;LIBS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "EXCEPTIONS;FAST_TESTS" "" "USES;LIBS;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$|/main\\.cc$")
@@ -126,12 +115,7 @@ function(bulkhead_folder name)
   endforeach()
   set(uses ${ARG_USES})
   list(TRANSFORM uses PREPEND bulkhead_)
-  set(test_headers bulkhead_test_headers)
-  if(ARG_JSON)
-    set(flags bulkhead_exception_flags)
-    set(headers bulkhead_json_headers)
-    set(test_headers bulkhead_json_test_headers)
-  elseif(ARG_EXCEPTIONS)
+  if(ARG_EXCEPTIONS)
     set(flags bulkhead_exception_flags)
     set(headers bulkhead_headers)
   else()
@@ -144,7 +128,9 @@ function(bulkhead_folder name)
     target_link_libraries(bulkhead_${name} PUBLIC ${uses} ${ARG_LIBS}
       PRIVATE ${flags} bulkhead_coverage)
     target_include_directories(bulkhead_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
-    target_precompile_headers(bulkhead_${name} REUSE_FROM ${headers})
+    if(TARGET ${headers})
+      target_precompile_headers(bulkhead_${name} REUSE_FROM ${headers})
+    endif()
   else()
     add_library(bulkhead_${name} INTERFACE)
     target_link_libraries(bulkhead_${name} INTERFACE ${uses} ${ARG_LIBS})
@@ -159,7 +145,7 @@ function(bulkhead_folder name)
       target_precompile_headers(${name}_test PRIVATE ${bulkhead_test_headers})
     else()
       target_link_libraries(${name}_test PRIVATE bulkhead_test_flags)
-      target_precompile_headers(${name}_test REUSE_FROM ${test_headers})
+      target_precompile_headers(${name}_test REUSE_FROM bulkhead_test_headers)
     endif()
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 900)
