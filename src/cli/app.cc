@@ -71,6 +71,9 @@ constexpr const char* kHostExamples =
     "    --authority-key key.pem --authority-certificates chain.pem --tpm-roots tpm-makers/\n"
     "On the host again:      sudo bulkhead host enrol --grant host.grant\n"
     "Without a TPM:          sudo bulkhead host enrol --software\n";
+constexpr const char* kCounterExamples =
+    "Examples:\n  sudo bulkhead host counters\n"
+    "  sudo bulkhead host counters --remove $(bulkhead host counters --of web.tpm.counter)\n";
 constexpr const char* kMainFooter =
     "'bulkhead COMMAND --help' explains a command. Exit status: 0 done, 1 failed, 2 wrong "
     "usage.\n\n"
@@ -244,11 +247,27 @@ void add_host_enrol(CLI::App* host, HostOptions& options) {
   enrol->footer(kHostExamples);
 }
 
+void add_host_counters(CLI::App* host, HostOptions& options) {
+  CLI::App* counters =
+      host->add_subcommand("counters", "List what counts partitions' TPM states (needs root)");
+  counters
+      ->add_option("--of", options.counter_file, "the counter of the state with this counter file")
+      ->option_text("FILE");
+  counters
+      ->add_option("--remove", options.remove,
+                   "free this one's room in the TPM; its state cannot be opened any more")
+      ->option_text("INDEX");
+  counters->add_option("--host-tpm", options.tpm, "the TPM, as tpm2-tss names it")
+      ->option_text("TCTI");
+  counters->footer(kCounterExamples);
+}
+
 void add_host(CLI::App& app, HostOptions& options) {
   CLI::App* host = app.add_subcommand("host", "Certificates that say which machine this is");
   host->require_subcommand(1);
   host->footer(kHostExamples);
   add_host_enrol(host, options);
+  add_host_counters(host, options);
   CLI::App* show = host->add_subcommand("show", "Say what this machine's certificate says");
   show->add_flag("--json", options.json, "as a JSON object");
   add_host_state(show, options);

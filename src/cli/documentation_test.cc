@@ -74,9 +74,10 @@ TEST(Documentation, KnowsTheVerifyCommand) {
 TEST(Documentation, KnowsTheHostCommand) {
   const std::string manual = read("docs/man/bulkhead-host.1");
   const std::string completion = read("src/cli/completion/bulkhead.bash");
-  for (const char* word : {"enrol", "show", "certify", "--request", "--grant", "--software",
-                           "--name", "--host-tpm", "--state", "--json", "--authority-key",
-                           "--authority-certificates", "--tpm-roots", "--days"}) {
+  for (const char* word :
+       {"enrol", "show", "certify", "--request", "--grant", "--software", "--name", "--host-tpm",
+        "--state", "--json", "--authority-key", "--authority-certificates", "--tpm-roots", "--days",
+        "counters", "--of", "--remove"}) {
     EXPECT_NE(manual.find(as_manual_text(word)), std::string::npos) << word;
     EXPECT_NE(completion.find(word), std::string::npos) << word;
   }

@@ -207,6 +207,7 @@ int host_command(const HostOptions& options) {
   ::setenv("TSS2_LOG", "all+none", 0);
   if (options.action == "enrol") return enrol(options);
   if (options.action == "certify") return certify(options);
+  if (options.action == "counters") return host_counters(options);
   return show(options);
 }
 

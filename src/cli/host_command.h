@@ -10,7 +10,7 @@
 namespace bulkhead::cli {
 
 struct HostOptions {
-  std::string action;  // enrol, show or certify
+  std::string action;  // enrol, show, counters or certify
   std::string state = hostca::StateDirectory::kDefaultPath;
   std::string tpm;      // where tpm2-tss finds it; empty: its own choice
   std::string request;  // enrol: a file to write; certify: to read
@@ -22,7 +22,10 @@ struct HostOptions {
   std::string authority_certificates;
   std::string tpm_roots;
   unsigned days = 365;
+  std::string counter_file;  // counters: whose index to tell
+  std::string remove;        // counters: the index to remove
 };
 int host_command(const HostOptions& options);
+int host_counters(const HostOptions& options);
 
 }  // namespace bulkhead::cli

@@ -196,12 +196,15 @@ int run(const DaemonOptions& options) {
   Fd listener = value_of(listen_at(options.runtime_dir, group), options.runtime_dir);
   const auto certifier = value_of(
       Certifier::create(*loop, [&options] { return open_certification(options); }), "certifier");
+  const auto counters =
+      value_of(HostCounters::create(*loop, HostCounters::in_tpm(options.tpm)), "counters");
   const auto files = value_of(MeasuredFiles::create(*loop), "measurer");
   const auto server = value_of(Server::create(*loop, *keeper,
                                               {.listener = std::move(listener),
                                                .group = group,
                                                .certifier = certifier.get(),
                                                .monitors = certified_monitors(options),
+                                               .counters = counters.get(),
                                                .files = files.get()}),
                                options.runtime_dir);
   const Ending ending(*loop, *server);

@@ -67,6 +67,7 @@ class CertifyTest : public ::testing::Test {
                               .group = kNobody,
                               .certifier = certifier_.get(),
                               .monitors = MonitorCheck::create(program_, users).value(),
+                              .counters = counters_.get(),
                               .switches = switches,
                               .wants_challenge = wants_challenge})
                   .value();
@@ -88,9 +89,15 @@ class CertifyTest : public ::testing::Test {
     const int status = child.wait();
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
-  void become_monitor(const char* mode) const {
-    ::execl(program_.c_str(), "monitor", socket().c_str(), mode, keys().c_str(), nullptr);
+  void become_monitor(const char* mode) const { become_monitor(mode, keys()); }
+  void become_monitor(const char* mode, const std::string& argument) const {
+    ::execl(program_.c_str(), "monitor", socket().c_str(), mode, argument.c_str(), nullptr);
     ::_exit(9);
+  }
+  // The monitor's program has a counter made and counts.
+  int counting_monitor() {
+    Child child([&] { become_monitor("count", "7"); });
+    return status_of(child);
   }
   // The monitor's program asks, for a user.
   int monitor(const char* mode = "ask", uid_t user = 0) {
@@ -229,6 +236,7 @@ class CertifyTest : public ::testing::Test {
   std::unique_ptr<EventLoop> loop_ = EventLoop::create().value();
   std::unique_ptr<FrameKeeper> keeper_;
   std::unique_ptr<Certifier> certifier_;
+  std::unique_ptr<HostCounters> counters_;
   std::unique_ptr<Server> server_;
 };
 
@@ -323,6 +331,33 @@ TEST_F(CertifyTest, AClientThatWentAwayIsForgotten) {
   signal_event(go.get());
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(loop_->run_once(10));
   EXPECT_EQ(monitor(), kGranted);
+}
+
+TEST_F(CertifyTest, TheMonitorHasCounters) {
+  EXPECT_EQ(counting_monitor(), kRefused);  // this daemon keeps none
+  std::uint64_t value = 100;
+  std::vector<CounterAction> asked;
+  server_.reset();
+  counters_ = HostCounters::create(*loop_, [&](const CounterRequest& request) {
+                asked.push_back(request.action);
+                return Result<HostCounter>(HostCounter{7, ++value});
+              }).value();
+  serve();
+  EXPECT_EQ(counting_monitor(), kGranted);
+  EXPECT_EQ(asked, (std::vector{CounterAction::kMake, CounterAction::kStep}));
+  // Another program says the same.
+  const auto other = [&] {
+    Child child([&] {
+      auto connection = Connection::open(socket(), 30);
+      const std::array<std::byte, kCounterSecretBytes> secret{};
+      ::_exit(connection && connection->count(CounterAction::kRead, 7, secret) ? kGranted
+                                                                               : kRefused);
+    });
+    return status_of(child);
+  };
+  EXPECT_EQ(other(), kRefused);
+  serve({.program = false});
+  EXPECT_EQ(other(), kGranted);
 }
 
 TEST_F(CertifyTest, AHostThatIsNotEnrolledSaysSo) {

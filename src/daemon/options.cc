@@ -66,7 +66,8 @@ CertifyFor parse_certify(const std::string& text) {
 
 void add_host_options(CLI::App& app, DaemonOptions& options, std::string& certify) {
   app.add_option("--certify", certify,
-                 "whose partitions get certificates for their TPMs: none, root (default), or all "
+                 "whose partitions get certificates and counters for their TPMs: none, root "
+                 "(default), or all "
                  "of the group's")
       ->option_text("WHO");
   app.add_option("--host-state", options.host_state,

@@ -208,6 +208,8 @@ Result<void> Server::dispatch(Client& client, Request request, ByteReader& reade
       return certify(client, reader, reply);
     case Request::kMeasure:
       return measure(client, reader, reply);
+    case Request::kCount:
+      return count(client, reader, reply);
   }
   return malformed("no such request");
 }

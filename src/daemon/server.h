@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "daemon/certifier.h"
 #include "daemon/frame_keeper.h"
+#include "daemon/host_counters.h"
 #include "daemon/measured_files.h"
 #include "daemon/monitor_check.h"
 #include "daemon/process_identity.h"
@@ -31,6 +32,8 @@ class Server final : private EventHandler {
     // the loop, which must not run any more once the server is gone.
     Certifier* certifier = nullptr;
     std::optional<MonitorCheck> monitors = std::nullopt;
+    // None: nobody's states are counted. Those of the monitors are.
+    HostCounters* counters = nullptr;
     // None: nothing is measured for others. As with the certifier, the loop brings what comes.
     MeasuredFiles* files = nullptr;
     // For tests.
@@ -82,6 +85,9 @@ class Server final : private EventHandler {
                  const Result<hostca::PartitionCertificates>& made);
   Result<void> measure(Client& client, ByteReader& reader, Reply& reply);
   void measured(std::uint64_t client, std::uint32_t serial, Result<MeasuredFile> outcome);
+  Result<void> count(Client& client, ByteReader& reader, Reply& reply);
+  void counted(std::uint64_t client, std::uint32_t serial,
+               const Result<hostca::HostCounter>& counter);
   Client* stop_waiting(std::uint64_t client);
 
   EventLoop& loop_;

@@ -215,6 +215,19 @@ Result<TpmCertificates> Connection::certify(std::span<const std::byte> endorseme
   return read_certificates(answer.file.get());
 }
 
+Result<CounterValue> Connection::count(CounterAction action, std::uint32_t index,
+                                       CounterSecret secret) {
+  MessageWriter<8 + kCounterSecretBytes> body;
+  body.put(static_cast<std::uint32_t>(action)).put(index).put(secret);
+  const Answer answer = TRY(ask(Request::kCount, body.bytes()));
+  ByteReader reader(answer.body);
+  CounterValue counter{.index = TRY(reader.read<std::uint32_t>())};
+  TRY(reader.skip(sizeof(std::uint32_t)));
+  counter.value = TRY(reader.read<std::uint64_t>());
+  if (reader.empty()) return counter;
+  return Error{Errc::kMalformed, 0, "bytes are left over behind a counter"};
+}
+
 Result<MeasuredFile> Connection::measure(int file, Copy copy) {
   MessageWriter<8> body;
   body.put(std::uint32_t{copy == Copy::kYes}).put(std::uint32_t{0});

@@ -54,7 +54,17 @@ enum class Request : std::uint32_t {
   kCertify = 13,
   // u32 1: a copy, too, u32 0, fd of a file           -> sha256[32], sha384[48], and fd of the copy
   kMeasure = 14,
+  // u32 CounterAction, u32 index, secret[32]            -> u32 index, u32 0, u64 value
+  kCount = 15,
 };
+
+// What is to be done with a counter in the host's TPM. The secret is its password.
+enum class CounterAction : std::uint32_t {
+  kMake = 1,  // index 0
+  kRead = 2,
+  kStep = 3,  // and read
+};
+inline constexpr std::size_t kCounterSecretBytes = 32;
 
 // The length of a request with its header; of kEnter without the runs, of kCertify without the
 // keys. 0: no such request.
@@ -81,6 +91,8 @@ constexpr std::size_t request_bytes(Request request) {
       return kHeaderBytes;
     case Request::kCertify:
       return kHeaderBytes + kNonceBytes + 8;
+    case Request::kCount:
+      return kHeaderBytes + 8 + kCounterSecretBytes;
   }
   return 0;
 }

@@ -47,13 +47,16 @@ class FakeDaemon {
   std::string path() const { return directory_ / "s"; }
 
  private:
+  // One connection after the other.
   void serve() const {
-    const Fd connection(::accept(listener_.get(), nullptr, nullptr));
-    Packet request(64);
     for (;;) {
-      const ssize_t got = ::recv(connection.get(), request.data(), request.size() * 4, 0);
-      if (got <= 0) return;
-      send(connection, answers_(Packet(request.begin(), request.begin() + got / 4)));
+      const Fd connection(::accept(listener_.get(), nullptr, nullptr));
+      if (!connection.valid()) return;
+      Packet request(64);
+      ssize_t got = 0;
+      while ((got = ::recv(connection.get(), request.data(), request.size() * 4, 0)) > 0) {
+        send(connection, answers_(Packet(request.begin(), request.begin() + got / 4)));
+      }
     }
   }
 

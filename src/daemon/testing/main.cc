@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: takes the monitor's place and asks bulkheadd for certificates.
+// For tests: takes the monitor's place and asks bulkheadd for certificates, or for a counter.
 //   fake-monitor SOCKET ask|ask-dumpable KEYS   asks with the keys in the file
+//   fake-monitor SOCKET count INDEX             makes a counter, which is to have that index
 //   fake-monitor SOCKET wait KEYS               only is there
-// Exit status: 0 certificates came, 1 they were refused, 2 usage.
+// Exit status: 0 they came, 1 they were refused, 2 usage.
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -37,6 +39,14 @@ int main(int argc, char** argv) {
   }
   auto connection = bulkhead::daemon::Connection::open(argv[1], 30);
   if (!connection) return 2;
+  if (mode == "count") {
+    using bulkhead::daemon::CounterAction;
+    const std::array<std::byte, bulkhead::daemon::kCounterSecretBytes> secret{std::byte{1}};
+    const auto made = connection->count(CounterAction::kMake, 0, secret);
+    if (!made || std::to_string(made->index) != argv[3]) ::_exit(1);
+    const auto stepped = connection->count(CounterAction::kStep, made->index, secret);
+    ::_exit(stepped && stepped->value == made->value + 1 ? 0 : 1);
+  }
   const std::string keys = argv[3];
   const bool came = connection->certify(read(keys + ".ek"), read(keys + ".ak")).has_value();
   ::_exit(came ? 0 : 1);  // traced, no sanitizer could look for leaks

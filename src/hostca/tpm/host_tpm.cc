@@ -24,12 +24,6 @@ constexpr unsigned kMaxChainIndexes = 4;
 constexpr std::size_t kMaxNvBytes = 8192;
 constexpr std::size_t kNvStep = 512;  // every TPM reads that much at a time
 
-struct FreeEsys {
-  void operator()(void* memory) const { Esys_Free(memory); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, FreeEsys>;
-
 struct FreeSignature {
   void operator()(ECDSA_SIG* signature) const { ECDSA_SIG_free(signature); }
 };

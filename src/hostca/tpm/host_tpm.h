@@ -13,6 +13,14 @@ struct TSS2_TCTI_OPAQUE_CONTEXT_BLOB;
 
 namespace bulkhead::hostca {
 
+// A number in the host's TPM that only grows; also after it was removed and made anew.
+struct HostCounter {
+  std::uint32_t index = 0;  // of NV memory
+  std::uint64_t value = 0;
+
+  bool operator==(const HostCounter&) const = default;
+};
+
 // The host's TPM 2.0. One thread at a time. Keys are made anew by each object, from the TPM's
 // seeds; they are gone from the TPM with it.
 class HostTpm {
@@ -30,7 +38,16 @@ class HostTpm {
   // TPM2_ActivateCredential: the secret, if it was meant for that key and the endorsement key.
   Result<Bytes> activate(const TpmCredential& credential);
 
+  // Counters last until they are removed. Who has the secret, at most 32 bytes, can read one and
+  // have it count; the TPM's owner can remove it.
+  Result<HostCounter> make_counter(std::span<const std::byte> secret);
+  Result<HostCounter> read_counter(std::uint32_t index, std::span<const std::byte> secret);
+  Result<HostCounter> step_counter(std::uint32_t index, std::span<const std::byte> secret);
+  Result<std::vector<std::uint32_t>> counters();
+  Result<void> remove_counter(std::uint32_t index);
+
  private:
+  class Counter;
   class Object;
   class PolicySession;
 
@@ -38,6 +55,8 @@ class HostTpm {
   Result<std::unique_ptr<Object>> make_primary(std::uint32_t hierarchy, const TpmPublic& form);
   bool has_nv(std::uint32_t index);
   Result<Bytes> read_nv(std::uint32_t index);
+  Result<std::unique_ptr<Counter>> open_counter(std::uint32_t index,
+                                                std::span<const std::byte> secret);
 
   TSS2_TCTI_OPAQUE_CONTEXT_BLOB* tcti_;
   ESYS_CONTEXT* esys_;

@@ -3,11 +3,20 @@
 
 #include <tss2/tss2_esys.h>
 
+#include <memory>
+
 #include "attest/tpm_public.h"
 
 // Between our structures and tpm2-tss's.
 
 namespace bulkhead::hostca {
+
+// What tpm2-tss allocated.
+struct FreeEsys {
+  void operator()(void* memory) const { Esys_Free(memory); }
+};
+template <class T>
+using Owned = std::unique_ptr<T, FreeEsys>;
 
 // TPM2B_PUBLIC of a template or a key; and back.
 Result<TPM2B_PUBLIC> to_tss(const TpmPublic& object);
