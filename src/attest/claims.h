@@ -10,6 +10,7 @@
 
 #include "base/isolation.h"
 #include "crypto/digest.h"
+#include "measure/measured_text.h"
 #include "measure/pcr_values.h"
 
 namespace bulkhead {
@@ -53,6 +54,7 @@ struct Claims {
   Isolation isolation = Isolation::kNone;
   PerComponent<std::optional<Version>> versions;
   bool debug = true;  // the monitor lets itself be debugged
+  TpmState tpm_state = TpmState::kFileCounter;
   // SHA-256 of the public endorsement key of the host's TPM, or of its software key without one.
   std::optional<Sha256Digest> host;
   std::optional<std::uint64_t> quote_age_s;

@@ -109,6 +109,7 @@ Claims EvidenceJudge::claims_of(PcrValues pcrs) const {
   if (launch_) {
     claims.isolation = launch_->config.isolation;
     claims.debug = launch_->config.debug;
+    claims.tpm_state = launch_->config.tpm_state;
     claims.versions = versions_of(launch_->monitor);
   }
   if (host_) claims.host = host_->fingerprint;

@@ -102,6 +102,12 @@ TEST(EvidenceVerifier, DebugMonitor) {
   expect_refused_by(attack, {Check::kDebug});
 }
 
+TEST(EvidenceVerifier, StateThatOnlyAFileCounts) {
+  EvidenceCase attack;
+  attack.facts.config.tpm_state = TpmState::kFileCounter;
+  expect_refused_by(attack, {Check::kRollback});
+}
+
 TEST(EvidenceVerifier, WeakerIsolation) {
   EvidenceCase attack;
   attack.facts.config.isolation = Isolation::kMemfd;

@@ -13,6 +13,12 @@ void judge_debug(Report& report, const Rules& rules, const Claims& claims) {
                rules.allow_debug ? "on or off" : "off");
 }
 
+void judge_rollback(Report& report, const Rules& rules, const Claims& claims) {
+  report.judge(
+      Check::kRollback, rules.allow_file_counter || claims.tpm_state != TpmState::kFileCounter,
+      to_string(claims.tpm_state), rules.allow_file_counter ? "any" : "transient or host-counter");
+}
+
 void judge_isolation(Report& report, const Rules& rules, const Claims& claims) {
   const bool said = rules.isolation != Isolation::kNone;
   report.judge(Check::kIsolation, said && at_least(claims.isolation, rules.isolation),
@@ -67,6 +73,7 @@ void judge_freshness(Report& report, const Rules& rules, const Claims& claims) {
 
 void judge_rules(Report& report, const Policy& policy, const Rules& rules, const Claims& claims) {
   judge_debug(report, rules, claims);
+  judge_rollback(report, rules, claims);
   judge_isolation(report, rules, claims);
   judge_versions(report, rules, claims);
   judge_host(report, rules, claims);

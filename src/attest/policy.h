@@ -16,6 +16,7 @@ namespace bulkhead {
 // What must hold before a secret is released. docs/formats/policy.md says the same in TOML.
 struct Rules {
   bool allow_debug = false;
+  bool allow_file_counter = false;         // a TPM's state whose newest version only a file tells
   Isolation isolation = Isolation::kNone;  // at least; kNone: nobody said, and nothing is enough
   PerComponent<std::optional<Version>> minimum_versions;
   std::vector<Sha256Digest> hosts;  // one of these; empty: any

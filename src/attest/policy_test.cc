@@ -47,6 +47,7 @@ struct PolicyCase {
     claims.versions[Component::kMonitor] = Version{0, 2, 0};
     claims.versions[Component::kImage] = Version{3, 1, 0};
     claims.debug = false;
+    claims.tpm_state = TpmState::kHostCounter;
     claims.host = host(2);
     claims.quote_age_s = 60;
   }
@@ -81,7 +82,7 @@ void expect_refused_by(Check check, const PolicyCase& policy_case) {
 TEST(Policy, AcceptsWhatSatisfiesIt) {
   const PolicyCase good;
   EXPECT_TRUE(good.judge().accepted()) << lines(good.judge());
-  EXPECT_EQ(good.judge().findings().size(), 7U);
+  EXPECT_EQ(good.judge().findings().size(), 8U);
 }
 
 TEST(Policy, FindingsComeInTheDocumentedOrder) {
@@ -106,6 +107,17 @@ TEST(Policy, ADebugMonitor) {
   bad.claims.debug = true;
   expect_refused_by(Check::kDebug, bad);
   bad.rules().allow_debug = true;
+  EXPECT_TRUE(bad.judge().accepted());
+}
+
+TEST(Policy, AStateThatOnlyAFileCounts) {
+  PolicyCase bad;
+  bad.claims.tpm_state = TpmState::kFileCounter;
+  expect_refused_by(Check::kRollback, bad);
+  bad.claims.tpm_state = TpmState::kTransient;
+  EXPECT_TRUE(bad.judge().accepted());
+  bad.claims.tpm_state = TpmState::kFileCounter;
+  bad.rules().allow_file_counter = true;
   EXPECT_TRUE(bad.judge().accepted());
 }
 

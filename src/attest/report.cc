@@ -34,6 +34,7 @@ constexpr std::array<CheckText, kCheckCount> kTexts = {{
     {"launch", "the event log does not tell of a partition's start"},
     {"secret", "the policy has no section for this secret"},
     {"debug", "the partition's monitor lets itself be debugged"},
+    {"rollback", "an older state of the partition's TPM could be put back unnoticed"},
     {"isolation", "the partition's memory is isolated less than the policy demands"},
     {"version", "a component is older than the policy demands, or says no version"},
     {"host", "the partition does not run on a machine that the policy names"},

@@ -31,13 +31,14 @@ enum class Check : std::uint8_t {
   // Of the claims that a good quote supports, against a policy.
   kSecret,
   kDebug,
+  kRollback,
   kIsolation,
   kVersion,
   kHost,
   kFreshness,
   kMeasurement,
 };
-inline constexpr unsigned kCheckCount = 23;
+inline constexpr unsigned kCheckCount = 24;
 
 const char* to_string(Check check);  // "pcr-digest"
 // What it means that the check failed: a sentence for people.

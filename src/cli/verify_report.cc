@@ -47,6 +47,7 @@ std::string partition_text(const AttestedPartition& partition,
   const Claims& claims = partition.claims;
   std::string text = line("isolation", to_string(claims.isolation));
   text += line("debug", claims.debug ? "on" : "off");
+  text += line("TPM's state", to_string(claims.tpm_state));
   text += line("monitor", version_text(claims.versions[Component::kMonitor]));
   text += line("host", to_string(partition.host));
   text += started_text(partition.launch);

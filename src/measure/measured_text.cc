@@ -10,6 +10,8 @@ namespace bulkhead {
 namespace {
 
 constexpr std::string_view kDiskKinds[] = {"plain", "sealed"};
+// In the order of TpmState.
+constexpr std::string_view kTpmStates[] = {"transient", "host-counter", "file-counter"};
 constexpr std::string_view kDigestName = "sha256:";
 
 Error malformed() {
@@ -158,6 +160,7 @@ Result<void> take_devices(LineReader& lines, MeasuredConfig& config) {
   config.balloon = TRY(lines.flag("balloon"));
   config.vsock = TRY(lines.flag("vsock"));
   config.nets = TRY(lines.small_number("nets"));
+  config.tpm_state = static_cast<TpmState>(TRY(lines.choice("tpm_state", kTpmStates)));
   const unsigned disks = TRY(lines.small_number("disks"));
   if (disks > kMaxMeasuredItems) return malformed();
   for (std::size_t i = 0; i < disks; ++i) config.disks.push_back(TRY(take_disk(lines, i)));
@@ -174,6 +177,10 @@ Result<Value> only_form(Value value, std::string_view text) {
 }
 
 }  // namespace
+
+const char* to_string(TpmState state) {
+  return kTpmStates[static_cast<std::size_t>(state)].data();
+}
 
 Result<std::string> to_text(const MonitorIdentity& identity) {
   if (!are_program_names(identity.programs) || !is_measurable(identity.version)) {
@@ -208,6 +215,7 @@ Result<std::string> to_text(const MeasuredConfig& config) {
       .add_flag("balloon", config.balloon)
       .add_flag("vsock", config.vsock)
       .add("nets", config.nets)
+      .add("tpm_state", to_string(config.tpm_state))
       .add("disks", config.disks.size());
   for (std::size_t i = 0; i < config.disks.size(); ++i) add_disk(lines, i, config.disks[i]);
   return std::move(lines).take();

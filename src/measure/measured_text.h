@@ -48,6 +48,14 @@ struct MeasuredDisk {
   bool operator==(const MeasuredDisk&) const = default;
 };
 
+// What becomes of the TPM's state, and what keeps an older one from being put back.
+enum class TpmState : std::uint8_t {
+  kTransient,    // it ends with the partition
+  kHostCounter,  // it lasts, and a counter in the host's TPM tells the newest
+  kFileCounter,  // it lasts, and a file tells the newest: who puts back both is not noticed
+};
+const char* to_string(TpmState state);  // "host-counter"
+
 // What the monitor was told to build around the kernel. Names, paths and addresses that the
 // operator chooses freely, and that change nothing about what is isolated, are left out.
 struct MeasuredConfig {
@@ -63,6 +71,7 @@ struct MeasuredConfig {
   bool balloon = false;
   bool vsock = false;
   unsigned nets = 0;
+  TpmState tpm_state = TpmState::kTransient;
   std::vector<MeasuredDisk> disks;
 
   bool operator==(const MeasuredConfig&) const = default;

@@ -24,6 +24,7 @@ constexpr char kConfigText[] =
     "balloon=no\n"
     "vsock=no\n"
     "nets=1\n"
+    "tpm_state=transient\n"
     "disks=2\n"
     "disk.0.kind=sealed\n"
     "disk.0.read_only=no\n"
@@ -65,6 +66,8 @@ TEST(MeasuredConfig, ShowsEveryValue) {
       [](MeasuredConfig& c) { c.balloon = true; },
       [](MeasuredConfig& c) { c.vsock = true; },
       [](MeasuredConfig& c) { c.nets = 2; },
+      [](MeasuredConfig& c) { c.tpm_state = TpmState::kHostCounter; },
+      [](MeasuredConfig& c) { c.tpm_state = TpmState::kFileCounter; },
       [](MeasuredConfig& c) { c.disks.pop_back(); },
       [](MeasuredConfig& c) { c.disks[1].kind = MeasuredDisk::Kind::kSealed; },
       [](MeasuredConfig& c) { c.disks[1].read_only = false; },

@@ -67,6 +67,7 @@ Json partition_of(const AttestedPartition& partition, const EvidenceExpectation&
   Json json = {
       {"isolation", to_string(partition.claims.isolation)},
       {"debug", partition.claims.debug},
+      {"tpm_state", to_string(partition.claims.tpm_state)},
       {"versions", versions_of(partition.claims)},
       {"host",
        {{"kind", name_of(partition.host.kind)},
@@ -130,8 +131,8 @@ Json vector_of(const Report& report) {
        value_of(held(report,
                      {Check::kKeyAttributes, Check::kSignature, Check::kQualifiedSigner,
                       Check::kCertificateChain, Check::kCertificateKey, Check::kCertificateTime}))},
-      {"configuration", value_of(held(report, {Check::kDebug, Check::kIsolation, Check::kEventLog,
-                                               Check::kLaunch}))},
+      {"configuration", value_of(held(report, {Check::kDebug, Check::kRollback, Check::kIsolation,
+                                               Check::kEventLog, Check::kLaunch}))},
       {"executables",
        value_of(held(report, {Check::kPcrDigest, Check::kVersion, Check::kMeasurement}))},
       {"hardware", value_of(held(report, {Check::kHostIdentity, Check::kHost}))},

@@ -50,6 +50,7 @@ isolation = "snp"
 references = "web-2"
 [secret."default/lab/token"]
 allow-debug = true
+allow-file-counter = true
 hosts = ")" + std::string(64, 'c') +
                            R"("
 [secret."default/lab/token".minimum-version]
@@ -60,6 +61,7 @@ TEST(PolicyFile, SaysEverything) {
   const Policy policy = parsed(kWhole);
   const Rules& general = policy.general;
   EXPECT_FALSE(general.allow_debug);
+  EXPECT_FALSE(general.allow_file_counter);
   EXPECT_EQ(general.isolation, Isolation::kCarved);
   EXPECT_EQ(general.references, (std::vector<std::string>{"web-1", "web-2"}));
   EXPECT_EQ(general.max_quote_age_s, 120U);
@@ -90,6 +92,7 @@ TEST(PolicyFile, ASecretTakesOverWhatItDoesNotSay) {
   const Rules* token = policy.rules_for("default/lab/token");
   ASSERT_NE(token, nullptr);
   EXPECT_TRUE(token->allow_debug);
+  EXPECT_TRUE(token->allow_file_counter);
   EXPECT_EQ(token->isolation, Isolation::kCarved);
   EXPECT_EQ(token->references, policy.general.references);
   EXPECT_EQ(token->pcrs, policy.general.pcrs);
@@ -141,6 +144,8 @@ TEST(PolicyFile, UnknownKeysAreErrors) {
 
 TEST(PolicyFile, WrongValuesAreErrorsWithTheirLine) {
   EXPECT_EQ(message_for(with("allow-debug = \"no\"")), "3: allow-debug must be true or false");
+  EXPECT_EQ(message_for(with("allow-file-counter = 1")),
+            "3: allow-file-counter must be true or false");
   EXPECT_EQ(message_for(with("max-quote-age-s = 0")),
             "3: max-quote-age-s must be a number of seconds from 1 to 604800");
   EXPECT_EQ(message_for(with("max-quote-age-s = 1e3")).substr(0, 21), "3: max-quote-age-s mu");

@@ -16,6 +16,7 @@ std::span<const RuleReader::Key> RuleReader::keys() {
   static constexpr Key kKeys[] = {
       {"algorithms", &RuleReader::read_algorithms},
       {"allow-debug", &RuleReader::read_debug},
+      {"allow-file-counter", &RuleReader::read_file_counter},
       {"hosts", &RuleReader::read_hosts},
       {"isolation", &RuleReader::read_isolation},
       {"max-quote-age-s", &RuleReader::read_age},
@@ -56,9 +57,12 @@ void RuleReader::read_algorithms(Rules& rules, const toml::key& key,
 }
 
 void RuleReader::read_debug(Rules& rules, const toml::key& key, const toml::node& value) const {
-  const auto* flag = value.as_boolean();
-  if (flag == nullptr) fail(value.source(), std::string(key.str()) + " must be true or false");
-  rules.allow_debug = flag->get();
+  rules.allow_debug = flag_of(key.str(), value);
+}
+
+void RuleReader::read_file_counter(Rules& rules, const toml::key& key,
+                                   const toml::node& value) const {
+  rules.allow_file_counter = flag_of(key.str(), value);
 }
 
 void RuleReader::read_hosts(Rules& rules, const toml::key& key, const toml::node& value) const {

@@ -28,6 +28,7 @@ class RuleReader {
 
   void read_algorithms(Rules& rules, const toml::key& key, const toml::node& value) const;
   void read_debug(Rules& rules, const toml::key& key, const toml::node& value) const;
+  void read_file_counter(Rules& rules, const toml::key& key, const toml::node& value) const;
   void read_hosts(Rules& rules, const toml::key& key, const toml::node& value) const;
   void read_isolation(Rules& rules, const toml::key& key, const toml::node& value) const;
   void read_age(Rules& rules, const toml::key& key, const toml::node& value) const;

@@ -25,6 +25,11 @@ const toml::table& table_of(const toml::key& key, const toml::node& value) {
        std::string(key.str()) + " must be a table, like [" + std::string(key.str()) + "]");
 }
 
+bool flag_of(std::string_view name, const toml::node& value) {
+  if (const auto* flag = value.as_boolean()) return flag->get();
+  fail(value.source(), std::string(name) + " must be true or false");
+}
+
 std::string string_of(std::string_view name, const toml::node& value) {
   if (const auto* text = value.as_string()) return text->get();
   fail(value.source(), std::string(name) + " must be a string");

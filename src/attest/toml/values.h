@@ -25,6 +25,7 @@ std::string in_quotes(std::string_view text);
 [[noreturn]] void fail(const toml::source_region& where, std::string message);
 
 const toml::table& table_of(const toml::key& key, const toml::node& value);
+bool flag_of(std::string_view name, const toml::node& value);
 std::string string_of(std::string_view name, const toml::node& value);
 
 // A string and its place.
