@@ -54,12 +54,20 @@ Launch describe(const PartitionConfig& config) {
   return launch;
 }
 
+// A state that lasts is taken to be counted by the host's TPM unless the user says otherwise.
+TpmState tpm_state_of(const PartitionConfig& config) {
+  if (!config.tpm || config.tpm->state_file.empty()) return TpmState::kTransient;
+  return config.tpm->counter_in == StateCounter::kFile ? TpmState::kFileCounter
+                                                       : TpmState::kHostCounter;
+}
+
 std::vector<LogEvent> measure(const PartitionConfig& config) {
   const Launch launch = describe(config);
   const Fd vmm = open_monitor_program();
   const Fd vtpm = open_tpm_program();
   const MonitorIdentity monitor = checked(identify_monitor(vmm.get(), vtpm.get()));
-  return checked(measure_launch(checked(predict_facts(launch.spec, monitor))));
+  return checked(
+      measure_launch(checked(predict_facts(launch.spec, tpm_state_of(config), monitor))));
 }
 
 std::string hex_of(const PcrBank& bank, unsigned pcr) {

@@ -134,8 +134,9 @@ void set_sealing(PartitionConfig& config, const RunOptions& options) {
 }
 
 void set_tpm(PartitionConfig& config, const RunOptions& options) {
-  if (options.tpm_counter && !options.tpm_state) {
-    throw UsageError("--tpm-counter needs --tpm-state: without one there is nothing to count");
+  if ((options.tpm_counter || options.tpm_counter_in) && !options.tpm_state) {
+    throw UsageError(std::string(options.tpm_counter ? "--tpm-counter" : "--tpm-counter-in") +
+                     " needs --tpm-state: without one there is nothing to count");
   }
   if (!options.tpm && !options.tpm_state) return;
   config.tpm.emplace();
@@ -146,6 +147,10 @@ void set_tpm(PartitionConfig& config, const RunOptions& options) {
   }
   config.tpm->state_file = *options.tpm_state;
   config.tpm->counter_file = options.tpm_counter.value_or(*options.tpm_state + ".counter");
+  if (options.tpm_counter_in) {
+    config.tpm->counter_in = static_cast<StateCounter>(
+        parse_choice("--tpm-counter-in", *options.tpm_counter_in, {"auto", "tpm", "file"}));
+  }
   if (config.tpm->state_file == config.tpm->counter_file) {
     throw UsageError("--tpm-counter and --tpm-state name one file; name two");
   }

@@ -48,6 +48,7 @@ struct SealRequest {
 struct TpmRequest {
   std::string state_file;    // empty: it ends with the partition
   std::string counter_file;  // with a state file, always
+  StateCounter counter_in = StateCounter::kAuto;
 
   bool operator==(const TpmRequest&) const = default;
 };

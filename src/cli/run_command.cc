@@ -56,10 +56,7 @@ void open_tpm(Launch& launch, const PartitionConfig& config) {
   if (!config.tpm->state_file.empty()) {
     tpm.state_fd = keep(launch, open_tpm_file("TPM state", config.tpm->state_file));
     tpm.counter_fd = keep(launch, open_tpm_file("TPM counter", config.tpm->counter_file));
-    std::fprintf(stderr,
-                 "bulkhead: '%s' keeps the TPM's state from being rolled back: weaker than "
-                 "a hardware TPM's counter\n",
-                 config.tpm->counter_file.c_str());
+    tpm.counter_in = config.tpm->counter_in;
   }
   // Also for a partition with private frames: it is the machine that is certified.
   if (const std::string socket = daemon_socket(); daemon_answers(socket)) tpm.certifier = socket;

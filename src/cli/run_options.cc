@@ -111,6 +111,11 @@ constexpr OptionInfo kTable[] = {
              "(default: the state's name and .counter)",
      .text = &RunOptions::tpm_counter,
      .is_path = true},
+    {.key = "tpm-counter-in",
+     .placeholder = "auto|tpm|file",
+     .help = "what counts the TPM's states: the host's TPM, by bulkheadd (tpm), that file alone "
+             "(file), or the TPM where there is one (default auto); the evidence says which",
+     .text = &RunOptions::tpm_counter_in},
     {.key = "lock-memory",
      .placeholder = "",
      .help = "keep all guest memory in RAM from the start",

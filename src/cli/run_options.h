@@ -28,6 +28,7 @@ struct RunOptions {
   std::optional<std::string> sealed_dir;
   std::optional<std::string> tpm_state;
   std::optional<std::string> tpm_counter;
+  std::optional<std::string> tpm_counter_in;
   std::optional<std::string> on_reboot;
   std::optional<std::string> unpack;
   std::optional<std::string> watchdog_ms;

@@ -53,7 +53,7 @@ Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd, const MeasureP
   return identity;
 }
 
-MeasuredConfig measured_config(const LaunchSpec& spec) {
+MeasuredConfig measured_config(const LaunchSpec& spec, TpmState tpm_state) {
   MeasuredConfig config{.isolation = isolation_of(spec.backing),
                         .debug = !spec.debug.empty(),
                         .cpus = spec.cpus,
@@ -66,19 +66,21 @@ MeasuredConfig measured_config(const LaunchSpec& spec) {
                         .balloon = spec.balloon,
                         .vsock = spec.vsock.has_value(),
                         .nets = static_cast<unsigned>(spec.nets.size()),
+                        .tpm_state = tpm_state,
                         .disks = {}};
   for (const DiskSpec& disk : spec.disks) config.disks.push_back(measured_disk(disk));
   return config;
 }
 
-Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity& monitor) {
+Result<LaunchFacts> predict_facts(const LaunchSpec& spec, TpmState tpm_state,
+                                  const MonitorIdentity& monitor) {
   const RamLayout ram = RamLayout::of(spec.memory_bytes, spec.max_memory_bytes);
   const std::vector<std::byte> tables = boot::acpi::make_tables(
       boot::kAcpiBase,
       {.cpu_count = spec.cpus, .pci_window64 = boot::pci_window64(ram), .tpm = true});
   LaunchFacts facts;
   facts.monitor = monitor;
-  facts.config = measured_config(spec);
+  facts.config = measured_config(spec, tpm_state);
   facts.acpi_tables = TRY(MultiHash::of(kMeasuredBanks, tables));
   facts.kernel = TRY(measure_file(spec.kernel_fd, kMeasuredBanks));
   facts.command_line = spec.command_line;

@@ -22,11 +22,12 @@ using MeasureProgram = std::function<Result<DigestSet>(int fd)>;
 Result<MonitorIdentity> identify_monitor(int vmm_fd, int vtpm_fd,
                                          const MeasureProgram& measure = measure_program);
 
-MeasuredConfig measured_config(const LaunchSpec& spec);
+MeasuredConfig measured_config(const LaunchSpec& spec, TpmState tpm_state);
 
 // What the monitor will measure of a partition with a TPM that is started from this specification,
 // whose kernel and initrd are open. Nothing else needs to be.
-Result<LaunchFacts> predict_facts(const LaunchSpec& spec, const MonitorIdentity& monitor);
+Result<LaunchFacts> predict_facts(const LaunchSpec& spec, TpmState tpm_state,
+                                  const MonitorIdentity& monitor);
 
 // A kernel or an initrd that nobody else can change between its measurement and its use: a copy.
 class MeasuredCopy {

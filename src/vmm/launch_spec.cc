@@ -18,6 +18,7 @@ constexpr std::size_t kMaxDebugKnobs = 16;
 
 constexpr std::array<std::string_view, 3> kBackingNames{"memfd", "hugetlb", "carved"};
 constexpr std::array<std::string_view, 2> kKeeperNames{"private", "daemon"};
+constexpr std::array<std::string_view, 3> kStateCounterNames{"auto", "tpm", "file"};
 constexpr std::array<std::string_view, 3> kKernelNames{"bzimage", "elf-pvh", "unpacked"};
 constexpr std::array<std::string_view, 2> kNetNames{"tap", "stream"};
 constexpr std::array<std::string_view, 2> kRebootNames{"restart", "exit"};
@@ -91,6 +92,7 @@ void visit_devices(Visitor& visitor, Spec& spec) {
     visitor.number("tpm.program_fd", spec.tpm->program_fd);
     visitor.number("tpm.state_fd", spec.tpm->state_fd);
     visitor.number("tpm.counter_fd", spec.tpm->counter_fd);
+    visitor.choice("tpm.counter_in", spec.tpm->counter_in, kStateCounterNames);
     visitor.text("tpm.certifier", spec.tpm->certifier, kMaxSocketPath);
   }
   visitor.flag("rng", spec.rng);

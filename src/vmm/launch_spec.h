@@ -45,6 +45,9 @@ enum class KernelKind : std::uint8_t { kBzImage, kElfPvh, kUnpacked };
 enum class NetKind : std::uint8_t { kTap, kStream };
 // Who owns the frames of guest memory: the host's pool, kept by bulkheadd, or this partition alone.
 enum class FrameKeeper : std::uint8_t { kPrivate, kDaemon };
+// What counts the versions of a TPM's lasting state: the host's TPM, a file alone, or the host's
+// TPM where there is one.
+enum class StateCounter : std::uint8_t { kAuto, kHost, kFile };
 enum class OnReboot : std::uint8_t { kRestart, kExit };
 
 using MacAddress = std::array<std::uint8_t, 6>;
@@ -101,10 +104,11 @@ struct SealSpec {
 
 // A TPM in a process of its own.
 struct TpmSpec {
-  int program_fd = -1;    // of bulkhead-vtpm
-  int state_fd = -1;      // regular file, its sealed state; -1: it ends with the partition
-  int counter_fd = -1;    // regular file that tells the newest state; with state_fd only
-  std::string certifier;  // absolute path of bulkheadd's socket; empty: nobody certifies its keys
+  int program_fd = -1;  // of bulkhead-vtpm
+  int state_fd = -1;    // regular file, its sealed state; -1: it ends with the partition
+  int counter_fd = -1;  // regular file that tells the newest state; with state_fd only
+  StateCounter counter_in = StateCounter::kAuto;
+  std::string certifier;  // absolute path of bulkheadd's socket; empty: nobody certifies, or counts
 
   bool operator==(const TpmSpec&) const = default;
 };

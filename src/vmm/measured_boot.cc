@@ -24,10 +24,10 @@ Result<DigestSet> measure_memory(const GuestMemory& memory, const boot::LoadedRa
   return std::move(hash).finish();
 }
 
-Result<LaunchFacts> facts_of(const MeasuredStart& start, const MonitorIdentity& monitor) {
+Result<LaunchFacts> facts_of(const MeasuredStart& start, const TpmProcess& tpm) {
   LaunchFacts facts;
-  facts.monitor = monitor;
-  facts.config = measured_config(start.spec);
+  facts.monitor = tpm.identity();
+  facts.config = measured_config(start.spec, tpm.state());
   facts.acpi_tables = TRY(measure_memory(start.memory, start.loaded.acpi_tables));
   facts.kernel = start.kernel.digests();
   facts.command_line = start.spec.command_line;
@@ -44,7 +44,7 @@ Result<LaunchFacts> facts_of(const MeasuredStart& start, const MonitorIdentity& 
 Result<std::vector<std::byte>> measure_start(const MeasuredStart& start, TpmProcess& tpm) {
   vtpm::Platform platform(tpm);
   EventLogWriter log = TRY(EventLogWriter::create({.banks = kMeasuredBanks}));
-  for (const LogEvent& event : TRY(measure_launch(TRY(facts_of(start, tpm.identity()))))) {
+  for (const LogEvent& event : TRY(measure_launch(TRY(facts_of(start, tpm))))) {
     TRY(platform.extend(event.pcr, event.digests));
     TRY(log.append(event));
   }

@@ -85,7 +85,9 @@ class MeasuredBoot : public ::testing::Test {
   }
   Bytes predicted() {
     const auto events =
-        measure_launch(predict_facts(spec_, tpm_->identity()).value(), kMeasuredBanks).value();
+        measure_launch(predict_facts(spec_, TpmState::kTransient, tpm_->identity()).value(),
+                       kMeasuredBanks)
+            .value();
     return values_of(predict_pcrs(events).value()[1]);
   }
   // The number of PCRs in which two starts differ, and the last of them.
@@ -124,7 +126,7 @@ TEST_F(MeasuredBoot, TheLogReplaysToWhatTheTpmHas) {
   ASSERT_EQ(banks.size(), 2U);
   EXPECT_EQ(values_of(banks[1]), outcome.pcrs);
   const LaunchFacts facts = read_launch(parsed->events()).value();
-  EXPECT_EQ(facts, predict_facts(spec_, tpm_->identity()).value());
+  EXPECT_EQ(facts, predict_facts(spec_, TpmState::kTransient, tpm_->identity()).value());
 }
 
 TEST_F(MeasuredBoot, EachChangeShowsInItsPcr) {
@@ -172,7 +174,7 @@ TEST_F(MeasuredBoot, AnInitrdThatIsACopyIsMeasuredAsThat) {
   const auto log = measure_start({spec_, *memory, {}, kernel, &initrd}, *tpm_).value();
   const EventLog parsed = EventLog::parse(log).value();
   const LaunchFacts facts = read_launch(parsed.events()).value();
-  EXPECT_EQ(facts.initrd, predict_facts(spec_, tpm_->identity())->initrd);
+  EXPECT_EQ(facts.initrd, predict_facts(spec_, TpmState::kTransient, tpm_->identity())->initrd);
 }
 
 TEST_F(MeasuredBoot, TheTpmHasNoOtherBanks) {

@@ -65,11 +65,41 @@ Result<void> TpmProcess::start() {
         TRY(vtpm::ProcessHandle::start({.program_fd = spec_.tpm->program_fd, .state = &files}));
     return {};
   }
+  return start_lasting();
+}
+
+Result<void> TpmProcess::start_lasting() {
   KeyDescriptor source = TRY(KeyDescriptor::create(spec_.seal.key_fd));
   const SecretBytes key = TRY(source.key());
-  const vtpm::StateFiles files{spec_.tpm->state_fd, spec_.tpm->counter_fd, key};
+  const StateCounter counter = spec_.tpm->counter_in;
+  if (counter != StateCounter::kFile && !spec_.tpm->certifier.empty()) {
+    relay_ = TRY(CounterRelay::start(CounterRelay::by_daemon(spec_.tpm->certifier),
+                                     counter == StateCounter::kAuto));
+  }
+  const vtpm::StateFiles files{.state_fd = spec_.tpm->state_fd,
+                               .counter_fd = spec_.tpm->counter_fd,
+                               .partition_key = key,
+                               .host_counter_fd = relay_ ? relay_->process_end() : -1};
   process_ =
       TRY(vtpm::ProcessHandle::start({.program_fd = spec_.tpm->program_fd, .state = &files}));
+  return {};
+}
+
+TpmState TpmProcess::state() const {
+  if (transient_) return TpmState::kTransient;
+  return relay_ && relay_->has_counted() ? TpmState::kHostCounter : TpmState::kFileCounter;
+}
+
+// Who demanded the host's TPM gets nothing less.
+Result<void> TpmProcess::check_counter() {
+  if (state() != TpmState::kFileCounter) return {};
+  if (spec_.tpm->counter_in == StateCounter::kHost) {
+    return Error{Errc::kUnsupported, 0,
+                 "the TPM's state is not counted by the host's TPM, as was demanded: it was made "
+                 "without, or there is no bulkheadd with a TPM"};
+  }
+  log_warning("tpm_counted_by_file",
+              {{"meaning", "weaker than a hardware TPM: who puts back both files is not noticed"}});
   return {};
 }
 
@@ -103,6 +133,7 @@ Result<void> TpmProcess::certify() {
 
 Result<void> TpmProcess::restart() {
   TRY(choose_measured_banks());
+  TRY(check_counter());
   return certify();
 }
 

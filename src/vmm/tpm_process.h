@@ -11,6 +11,7 @@
 #include "crypto/secret_bytes.h"
 #include "devices/tpm.h"
 #include "measure/measured_text.h"
+#include "vmm/counter_relay.h"
 #include "vmm/launch_spec.h"
 #include "vmm/measurer.h"
 #include "vtpm/process_handle.h"
@@ -41,6 +42,8 @@ class TpmProcess final : public Tpm {
   // What the monitor is, and this TPM's program.
   const MonitorIdentity& identity() const { return identity_; }
   const Measurer& measurer() const { return measurer_; }
+  // What keeps its state from being rolled back. Known once it was restarted.
+  TpmState state() const;
 
  private:
   // Where the permanent state of a TPM is that ends with the partition: sealed like any other.
@@ -58,6 +61,8 @@ class TpmProcess final : public Tpm {
   TpmProcess(const LaunchSpec& spec, Measurer measurer, MonitorIdentity identity)
       : spec_(spec), measurer_(std::move(measurer)), identity_(std::move(identity)) {}
   Result<void> start();
+  Result<void> start_lasting();
+  Result<void> check_counter();
   static Result<Transient> make_transient();
   static Result<Parked> seal(std::span<std::byte> state);
   Result<bool> has_measured_banks();
@@ -69,6 +74,7 @@ class TpmProcess final : public Tpm {
   const MonitorIdentity identity_;
   std::string certifier_;                         // socket of who certifies its keys; empty: nobody
   std::optional<Transient> transient_;            // unless the state lasts
+  std::unique_ptr<CounterRelay> relay_;           // null: a file alone counts
   std::unique_ptr<vtpm::ProcessHandle> process_;  // null while parked
   std::optional<Parked> parked_;
 };

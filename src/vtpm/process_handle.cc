@@ -22,7 +22,7 @@ namespace bulkhead::vtpm {
 namespace {
 
 constexpr int kHighDescriptor = 16;  // above those that the process gets
-constexpr int kProgramFd = kCounterFd + 1;
+constexpr int kProgramFd = kHostCounterFd + 1;
 constexpr int kEndMs = 2000;
 
 Result<Fd> duplicate_high(int fd) {
@@ -78,13 +78,16 @@ class SpawnSettings {
     return {};
   }
 
-  bool finish(bool with_state) {
-    sigset_t all;
-    sigfillset(&all);
-    // A descriptor of ours may have such a number by chance.
-    for (int fd = kKeyFd; fd <= kCounterFd && !with_state; ++fd) {
+  // A descriptor of ours may have such a number by chance.
+  void withhold(int first) {
+    for (int fd = first; fd < kProgramFd; ++fd) {
       ok_ = ok_ && posix_spawn_file_actions_addclose(&actions_, fd) == 0;
     }
+  }
+
+  bool finish() {
+    sigset_t all;
+    sigfillset(&all);
     return ok_ && posix_spawn_file_actions_addclose(&actions_, STDIN_FILENO) == 0 &&
            posix_spawn_file_actions_addclose(&actions_, STDOUT_FILENO) == 0 &&
            posix_spawn_file_actions_addclosefrom_np(&actions_, kProgramFd + 1) == 0 &&
@@ -106,7 +109,10 @@ Result<void> give_state(SpawnSettings& settings, const StateFiles& state) {
   const Fd key = TRY(key_pipe(TRY(derive_state_key(state.partition_key))));
   TRY(settings.give(key.get(), kKeyFd));
   TRY(settings.give(state.state_fd, kStateFd));
-  return settings.give(state.counter_fd, kCounterFd);
+  TRY(settings.give(state.counter_fd, kCounterFd));
+  if (state.host_counter_fd >= 0) return settings.give(state.host_counter_fd, kHostCounterFd);
+  settings.withhold(kHostCounterFd);
+  return {};
 }
 
 Result<pid_t> spawn(const SpawnSettings& settings) {
@@ -134,8 +140,12 @@ Result<std::unique_ptr<ProcessHandle>> ProcessHandle::start(const Request& reque
   SpawnSettings settings;
   TRY(settings.give(sockets.second.get(), kSocketFd));
   TRY(settings.give(request.program_fd, kProgramFd));
-  if (request.state != nullptr) TRY(give_state(settings, *request.state));
-  if (!settings.finish(request.state != nullptr)) {
+  if (request.state != nullptr) {
+    TRY(give_state(settings, *request.state));
+  } else {
+    settings.withhold(kKeyFd);
+  }
+  if (!settings.finish()) {
     return Error{Errc::kExhausted, 0, "no memory to start bulkhead-vtpm"};
   }
   const pid_t pid = TRY(spawn(settings));

@@ -10,12 +10,13 @@
 
 namespace bulkhead::vtpm {
 
-// Where a TPM's state lasts: two open files, and the partition's key. The process gets one that is
-// derived from that, and good for nothing else.
+// Where a TPM's state lasts: two open files, who counts its versions, and the partition's key. The
+// process gets one that is derived from that, and good for nothing else.
 struct StateFiles {
   int state_fd = -1;
   int counter_fd = -1;
   const SecretBytes& partition_key;
+  int host_counter_fd = -1;  // a socket to whoever asks the host's TPM; -1: nobody does
 };
 
 // The key of a partition's TPM: HKDF-SHA-256(partition key, no salt, "bulkhead/vtpm/v1").

@@ -54,6 +54,10 @@ Error to_error(Status status) {
       return Error{Errc::kIo, 0, "the TPM's state cannot be read or written"};
     case Status::kStateFull:
       return Error{Errc::kExhausted, 0, "there is no space for the TPM's state"};
+    case Status::kNotCounted:
+      return Error{Errc::kUnsupported, 0,
+                   "the host's TPM counts this TPM's states, and cannot be asked: is bulkheadd "
+                   "running, and the host the same?"};
   }
   return Error{Errc::kInvalidArgument, 0, "the TPM refused a request"};
 }

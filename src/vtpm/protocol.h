@@ -19,6 +19,8 @@ inline constexpr int kSocketFd = 3;
 inline constexpr int kKeyFd = 4;      // a pipe that holds the 32 bytes of the state's key
 inline constexpr int kStateFd = 5;    // the sealed state, a regular file
 inline constexpr int kCounterFd = 6;  // its counter, a regular file
+// A socket to ask for a counter in the host's TPM (counter_protocol.h). Not there: none is to be.
+inline constexpr int kHostCounterFd = 7;
 
 enum class MessageType : std::uint32_t {
   kInit = 1,         // payload: nothing, or volatile state to go on with
@@ -37,8 +39,9 @@ enum class Status : std::uint32_t {
   kStateKey = 5,      // sealed with another key
   kStateIo = 6,       // cannot be read or written
   kStateFull = 7,     // no space for it
+  kNotCounted = 8,    // the host's TPM counts the state, and cannot be asked
 };
-inline constexpr std::uint32_t kLastStatus = 7;
+inline constexpr std::uint32_t kLastStatus = 8;
 
 struct Message {
   MessageType type = MessageType::kInit;

@@ -21,6 +21,7 @@ _bulkhead_run() {
       ;;
     --backing) _bulkhead_words "memfd hugetlb carved" "$word" ;;
     --frames) _bulkhead_words "auto daemon private" "$word" ;;
+    --tpm-counter-in) _bulkhead_words "auto tpm file" "$word" ;;
     --on-reboot) _bulkhead_words "restart exit" "$word" ;;
     --unpack) _bulkhead_words "auto never" "$word" ;;
     --net) _bulkhead_words "passt tap= none" "$word" ;;
@@ -30,7 +31,7 @@ _bulkhead_run() {
     *) _bulkhead_words "--kernel --initrd --disk --memory --cpus --net \
       --vsock --cmdline --cmdline-raw --name --detach --backing \
       --max-memory --frames --numa-node --resident --key-file --sealed-dir --seal-compress \
-      --tpm --tpm-state --tpm-counter \
+      --tpm --tpm-state --tpm-counter --tpm-counter-in \
       --lock-memory --on-reboot --unpack --no-balloon --no-rng --watchdog-ms \
       --verbose --debug \
       --config --help ${3-}" "$word" ;;
@@ -67,20 +68,21 @@ _bulkhead_verify() {
 _bulkhead_host() {
   local word=$1 previous=$2
   if ((COMP_CWORD == 2)); then
-    _bulkhead_words "enrol show certify --help" "$word"
+    _bulkhead_words "enrol show counters certify --help" "$word"
     return
   fi
   case $previous in
-    --request | --grant | --authority-key | --authority-certificates | --tpm-roots | --state)
+    --request | --grant | --authority-key | --authority-certificates | --tpm-roots | --state | --of)
       compopt -o filenames
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return
       ;;
-    --name | --days | --host-tpm) return ;;
+    --name | --days | --host-tpm | --remove) return ;;
   esac
   case ${COMP_WORDS[2]} in
     enrol) _bulkhead_words "--request --grant --software --name --host-tpm --state --help" "$word" ;;
     show) _bulkhead_words "--json --state --help" "$word" ;;
+    counters) _bulkhead_words "--of --remove --host-tpm --help" "$word" ;;
     certify) _bulkhead_words "--request --grant --authority-key --authority-certificates \
       --tpm-roots --name --days --help" "$word" ;;
   esac

@@ -64,8 +64,10 @@ class Filter {
  private:
   bool talk() {
     const scmp_arg_cmp socket{0, SCMP_CMP_EQ, kSocketFd, 0};
+    const scmp_arg_cmp counter{0, SCMP_CMP_EQ, kHostCounterFd, 0};
     return allow_if(SCMP_SYS(sendmsg), socket) && allow_if(SCMP_SYS(recvfrom), socket) &&
-           allow_if(SCMP_SYS(shutdown), socket);
+           allow_if(SCMP_SYS(shutdown), socket) && allow_if(SCMP_SYS(sendto), counter) &&
+           allow_if(SCMP_SYS(recvfrom), counter);
   }
 
   bool keep_state() {

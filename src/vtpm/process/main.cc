@@ -29,6 +29,7 @@ constexpr int kFailed = 1;
 // What a state at rest takes, in the order of dependency.
 struct Lasting {
   FileMedium medium;
+  std::unique_ptr<RemoteCounter> host;
   CounterFile counter;
   std::unique_ptr<SealedKeeper> keeper;
 };
@@ -42,21 +43,41 @@ Result<bool> is_fresh(FileMedium& medium, const CounterFile& counter) {
   return no_state;
 }
 
-Result<void> open_state(std::optional<Lasting>& lasting, HeldKey& key) {
+// What there is to keep a state with, looked at before most system calls are forbidden.
+struct Given {
+  std::optional<HeldKey> key;  // none: there is no state to keep
+  bool host_counter = false;
+};
+
+Result<Given> look_at_descriptors() {
+  Given given;
+  if (::fcntl(kStateFd, F_GETFD) >= 0) given.key = TRY(HeldKey::read(kKeyFd));
+  ::close(kKeyFd);
+  given.host_counter = ::fcntl(kHostCounterFd, F_GETFD) >= 0;
+  return given;
+}
+
+Result<void> open_state(std::optional<Lasting>& lasting, Given& given) {
+  HeldKey& key = *given.key;
   FileMedium medium = TRY(FileMedium::adopt(Fd(kStateFd), FileMedium::Access::kWrite));
-  CounterFile counter = TRY(CounterFile::create(Fd(kCounterFd), TRY(key.key())));
+  const SecretBytes held = TRY(key.key());
+  std::unique_ptr<RemoteCounter> host;
+  if (given.host_counter) {
+    host = std::make_unique<RemoteCounter>(TRY(RemoteCounter::create(kHostCounterFd, held)));
+  }
+  CounterFile counter = TRY(CounterFile::create(Fd(kCounterFd), held, host.get()));
   const bool fresh = TRY(is_fresh(medium, counter));
-  lasting.emplace(std::move(medium), std::move(counter), nullptr);
+  lasting.emplace(std::move(medium), std::move(host), std::move(counter), nullptr);
   lasting->keeper = TRY(SealedKeeper::create(
       {.medium = lasting->medium, .key = key, .counter = lasting->counter}, fresh));
   return key.erase();
 }
 
-Result<void> serve(Server& server, std::optional<HeldKey>& key) {
+Result<void> serve(Server& server, Given& given) {
   NoKeeper none;
   std::optional<Lasting> lasting;
-  if (key) {
-    if (Result<void> opened = open_state(lasting, *key); !opened) {
+  if (given.key) {
+    if (Result<void> opened = open_state(lasting, given); !opened) {
       return server.refuse(opened.error());
     }
   }
@@ -70,15 +91,13 @@ Result<void> run(int parent_pid) {
   TRY(harden(parent_pid));
   // Started by a descriptor, it would be called by its number.
   ::prctl(PR_SET_NAME, "bulkhead-vtpm");
-  ::close_range(kCounterFd + 1, ~0U, 0);
+  ::close_range(kHostCounterFd + 1, ~0U, 0);
   // Its configuration file is none of ours.
   OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
-  std::optional<HeldKey> key;
-  if (::fcntl(kStateFd, F_GETFD) >= 0) key = TRY(HeldKey::read(kKeyFd));
-  ::close(kKeyFd);
+  Given given = TRY(look_at_descriptors());
   const auto server = TRY(Server::create(kSocketFd));
   TRY(confine());
-  return serve(*server, key);
+  return serve(*server, given);
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ Status to_status(const Error& error) {
       return Status::kStateDamaged;
     case Errc::kPermission:
       return Status::kStateKey;
+    case Errc::kClosed:
+      return Status::kNotCounted;
     default:
       return Status::kTpmFailed;
   }

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/counter_relay.h"
+
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "crypto/secret_bytes.h"
+#include "mem/daemon_connection.h"
+
+namespace bulkhead {
+namespace {
+
+// The host's TPM may be slow, and busy with others.
+constexpr int kPatienceSeconds = 30;
+
+Result<vtpm::CounterValue> ask_daemon(const std::string& socket, unsigned daemon_uid,
+                                      const vtpm::CounterRequest& request) {
+  auto connection = TRY(daemon::Connection::open(socket, kPatienceSeconds));
+  if (connection.uid() != daemon_uid) {
+    return Error{Errc::kPermission, 0, "the daemon is not root's: it is not believed"};
+  }
+  const daemon::CounterValue counter = TRY(connection.count(
+      static_cast<daemon::CounterAction>(request.action), request.index, request.password));
+  return vtpm::CounterValue{counter.index, counter.value};
+}
+
+}  // namespace
+
+CounterRelay::Ask CounterRelay::by_daemon(std::string socket, unsigned daemon_uid) {
+  return [socket = std::move(socket), daemon_uid](const vtpm::CounterRequest& request) {
+    return ask_daemon(socket, daemon_uid, request);
+  };
+}
+
+Result<std::unique_ptr<CounterRelay>> CounterRelay::start(Ask ask, bool or_file) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return os_error("cannot create a pair of sockets");
+  }
+  std::unique_ptr<CounterRelay> relay(new CounterRelay(std::move(ask), or_file));
+  relay->own_end_ = Fd(ends[0]);
+  relay->process_end_ = Fd(ends[1]);
+  relay->thread_ = TRY(Thread::start("tpm-counter", serve, relay.get()));
+  return relay;
+}
+
+CounterRelay::~CounterRelay() {
+  ::shutdown(own_end_.get(), SHUT_RDWR);
+  thread_.join();
+}
+
+// Until the socket is shut down, or the process breaks the protocol.
+void CounterRelay::serve(void* opaque) {
+  auto& relay = *static_cast<CounterRelay*>(opaque);
+  while (true) {
+    Result<vtpm::CounterRequest> request = vtpm::receive_counter_request(relay.own_end_.get());
+    if (!request) break;
+    const Result<vtpm::CounterValue> answer = relay.answer(*request);
+    wipe(request->password);
+    if (!vtpm::send_counter_answer(relay.own_end_.get(), answer)) break;
+  }
+  ::shutdown(relay.own_end_.get(), SHUT_RDWR);
+}
+
+Result<vtpm::CounterValue> CounterRelay::answer(const vtpm::CounterRequest& request) {
+  const Result<vtpm::CounterValue> counter = ask_(request);
+  if (counter) {
+    counted_ = true;
+    return counter;
+  }
+  log_failure("tpm_not_counted", counter.error());
+  const bool file_does = request.action == vtpm::CounterAction::kMake && or_file_;
+  return Error{file_does ? Errc::kNotFound : Errc::kClosed, 0, "no counter"};
+}
+
+}  // namespace bulkhead

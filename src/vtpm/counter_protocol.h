@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/result.h"
+
+// How a `bulkhead-vtpm` asks its monitor for a counter in the host's TPM, over a socket of its own:
+// docs/formats/vtpm.md. One datagram of a SOCK_SEQPACKET pair is one message; one request at a
+// time.
+
+namespace bulkhead::vtpm {
+
+enum class CounterAction : std::uint32_t {
+  kMake = 1,  // index 0
+  kRead = 2,
+  kStep = 3,  // one up, and read
+};
+
+struct CounterRequest {
+  CounterAction action = CounterAction::kRead;
+  std::uint32_t index = 0;  // of the TPM's NV memory
+  std::array<std::byte, 32> password{};
+};
+
+struct CounterValue {
+  std::uint32_t index = 0;
+  std::uint64_t value = 0;
+
+  bool operator==(const CounterValue&) const = default;
+};
+
+Result<void> send_counter_request(int socket, const CounterRequest& request);
+// kNotFound: there is no TPM to count. kClosed: it cannot be asked, or refused.
+Result<CounterValue> receive_counter_answer(int socket);
+
+// The monitor's side. kClosed when the process has gone.
+Result<CounterRequest> receive_counter_request(int socket);
+// Of an error the process learns only whether it is kNotFound.
+Result<void> send_counter_answer(int socket, const Result<CounterValue>& answer);
+
+}  // namespace bulkhead::vtpm
