@@ -10,8 +10,6 @@
 namespace bulkhead {
 namespace {
 
-using Part = std::span<const std::byte>;
-
 constexpr std::size_t kMaxSerialBytes = 20;
 
 // Elements with one form only, as a whole.
@@ -22,9 +20,6 @@ constexpr unsigned char kEcdsaWithSha384[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86
                                               0x48, 0xce, 0x3d, 0x04, 0x03, 0x03};
 constexpr unsigned char kEcdsaWithSha512[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86,
                                               0x48, 0xce, 0x3d, 0x04, 0x03, 0x04};
-bool equals(Part part, std::span<const unsigned char> wanted) {
-  return std::ranges::equal(part, std::as_bytes(wanted));
-}
 
 // Reads one certificate, part by part, in the order of RFC 5280, 4.1.
 class CertificateReader {

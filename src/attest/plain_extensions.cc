@@ -7,16 +7,10 @@
 namespace bulkhead {
 namespace {
 
-using Part = std::span<const std::byte>;
-
 // RFC 5280, 4.2.1.3: bits of the first byte.
 constexpr unsigned kDigitalSignature = 0x80;
 constexpr unsigned kKeyCertSign = 0x04;
 constexpr unsigned kCrlSign = 0x02;
-
-bool equals(Part part, std::span<const unsigned char> wanted) {
-  return std::ranges::equal(part, std::as_bytes(wanted));
-}
 
 // Reads the extensions of one certificate.
 class ExtensionReader {

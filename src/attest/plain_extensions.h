@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "attest/certificate.h"
 #include "attest/der_reader.h"
 
 namespace bulkhead {
+
+// A part of a certificate's bytes.
+using Part = std::span<const std::byte>;
+// Whether it is this element, of which there is one form only.
+inline bool equals(Part part, std::span<const unsigned char> wanted) {
+  return std::ranges::equal(part, std::as_bytes(wanted));
+}
 
 // The extensions of a PlainCertificate: basicConstraints, keyUsage and subjectKeyIdentifier, and
 // at will an extendedKeyUsage for attestation keys, an authorityKeyIdentifier, and a hostIdentity.
