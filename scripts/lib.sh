@@ -11,6 +11,16 @@ mkdir -p -- "$log_dir"
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
+# until_true SECONDS COMMAND...: waits until the command succeeds.
+until_true() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}
+
 # step TITLE COMMAND...: runs the command with its output in a log file, shows that it is alive, how
 # long it took, and the end of the log when it fails. Returns the command's status.
 step() {

@@ -88,16 +88,6 @@ between() {
 succeeds() { "$@" >/dev/null 2>&1; }
 fails() { ! "$@" >/dev/null 2>&1; }
 
-# until_true SECONDS COMMAND...: waits until the command succeeds.
-until_true() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    ((SECONDS < deadline)) || return 1
-    sleep 0.1
-  done
-}
-
 # --- guests ---
 
 # initrd_with SCRIPT: prints the path of the guest initrd with tests/lab/guest/SCRIPT as /test, and
@@ -108,7 +98,7 @@ initrd_with() {
     dir=$(mktemp -d)
     install -m 755 -- "$guest_dir/$1" "$dir/test"
     mkdir -- "$dir/bin"
-    for program in bulkhead-agent bulkhead-grant plant-canaries; do
+    for program in bulkhead-grant plant-canaries; do
       ! grep -q "$program" "$guest_dir/$1" || cp -- "$work/$program" "$dir/bin/"
     done
     (cd -- "$dir" && find test bin | cpio --quiet --create --format=newc) >"$file"
