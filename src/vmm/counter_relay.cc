@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/counter_relay.h"
 
+#include <poll.h>
 #include <sys/socket.h>
+
+#include <algorithm>
 
 #include "base/log.h"
 #include "crypto/secret_bytes.h"
@@ -32,12 +35,13 @@ CounterRelay::Ask CounterRelay::by_daemon(std::string socket, unsigned daemon_ui
   };
 }
 
-Result<std::unique_ptr<CounterRelay>> CounterRelay::start(Ask ask, bool or_file) {
+Result<std::unique_ptr<CounterRelay>> CounterRelay::start(Ask ask, bool or_file,
+                                                          const CounterPace& pace) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return os_error("cannot create a pair of sockets");
   }
-  std::unique_ptr<CounterRelay> relay(new CounterRelay(std::move(ask), or_file));
+  std::unique_ptr<CounterRelay> relay(new CounterRelay(std::move(ask), or_file, pace));
   relay->own_end_ = Fd(ends[0]);
   relay->process_end_ = Fd(ends[1]);
   relay->thread_ = TRY(Thread::start("tpm-counter", serve, relay.get()));
@@ -62,7 +66,26 @@ void CounterRelay::serve(void* opaque) {
   ::shutdown(relay.own_end_.get(), SHUT_RDWR);
 }
 
+// False: the relay is ending.
+bool CounterRelay::await_turn() {
+  while (true) {
+    const auto intervals = (Clock::now() - refilled_) / pace_.interval;
+    refilled_ += intervals * pace_.interval;
+    left_ = static_cast<unsigned>(std::min<std::int64_t>(pace_.burst, left_ + intervals));
+    if (left_ > 0) break;
+    const auto rest = refilled_ + pace_.interval - Clock::now();
+    pollfd ended{own_end_.get(), 0, 0};
+    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(rest).count();
+    if (::poll(&ended, 1, static_cast<int>(std::max<std::int64_t>(wait, 0))) > 0) return false;
+  }
+  --left_;
+  return true;
+}
+
 Result<vtpm::CounterValue> CounterRelay::answer(const vtpm::CounterRequest& request) {
+  if (request.action != vtpm::CounterAction::kRead && !await_turn()) {
+    return Error{Errc::kClosed, 0, "the partition is ending"};
+  }
   const Result<vtpm::CounterValue> counter = ask_(request);
   if (counter) {
     counted_ = true;

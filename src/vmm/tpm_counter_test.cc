@@ -3,6 +3,7 @@
 // says what bulkheadd would.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -158,6 +159,29 @@ TEST_F(TpmCounterTest, ASuspendedOneGoesOn) {
   define(2);
   ++daemon_.value;  // somebody has it count meanwhile
   EXPECT_FALSE(vtpm::run(*tpm_, vtpm::nv_define_command(3)));
+}
+
+// A guest that keeps changing its TPM's state does not wear out the host's.
+TEST(CounterRelay, CountsAtItsPace) {
+  for (const unsigned burst : {2U, 3U}) {
+    std::atomic<unsigned> asked = 0;
+    const auto relay = CounterRelay::start(
+                           [&](const vtpm::CounterRequest& request) {
+                             return Result(vtpm::CounterValue{request.index, ++asked});
+                           },
+                           true, {.burst = burst, .interval = std::chrono::hours(1)})
+                           .value();
+    const int end = relay->process_end();
+    for (unsigned i = 1; i <= 2; ++i) {
+      ASSERT_TRUE(vtpm::send_counter_request(end, {.action = vtpm::CounterAction::kStep}));
+      EXPECT_EQ(vtpm::receive_counter_answer(end)->value, i);
+    }
+    ASSERT_TRUE(vtpm::send_counter_request(end, {.action = vtpm::CounterAction::kStep}));
+    pollfd answered{end, POLLIN, 0};
+    // The control: with one more at once it is answered.
+    EXPECT_EQ(::poll(&answered, 1, burst == 2 ? 100 : 10'000), burst == 2 ? 0 : 1);
+    EXPECT_EQ(asked, burst);
+  }  // and it ends while it waits
 }
 
 }  // namespace
