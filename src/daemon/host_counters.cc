@@ -39,8 +39,7 @@ HostCounters::Serve HostCounters::in_tpm(std::string where) {
 
 Result<void> HostCounters::ask(CounterRequest request, Done done) {
   return worker_->run([this, request = std::move(request), done = std::move(done)]() mutable {
-    return
-        [counter = serve_(request), done = std::move(done)]() mutable { done(std::move(counter)); };
+    return [counter = serve_(request), done = std::move(done)] { done(counter); };
   });
 }
 

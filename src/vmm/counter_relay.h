@@ -15,7 +15,7 @@ namespace bulkhead {
 
 // How often a counter is changed: a TPM's memory bears so many writes only, and a guest decides how
 // often its own TPM has something to keep. The interval is what TPM 1.2 demanded of counters for
-// seven years (Part 1, Monotonic Counter); a start takes some 20 steps.
+// seven years (Part 1, Monotonic Counter); a start takes fewer than 20.
 struct CounterPace {
   unsigned burst = 64;
   std::chrono::milliseconds interval{5000};  // between further ones: they are waited for
