@@ -87,5 +87,26 @@ TEST_F(HostCommand, NoRequestIsTakenForOne) {
   EXPECT_NE(refusal(certify).find("too long"), std::string::npos);
 }
 
+TEST_F(HostCommand, ACounterIsNamedByItsFile) {
+  HostOptions counters = options("counters");
+  std::string record = "BLKHTPC2" + std::string(104, '\0');
+  counters.counter_file = file("file-only", record);
+  EXPECT_NE(refusal(counters).find("not counted by a host's TPM"), std::string::npos);
+  record.replace(64, 4, std::string("\x05\x00\x81\x01", 4));
+  counters.counter_file = file("counted", record);
+  EXPECT_EQ(output(counters), "0x01810005\n");
+  counters.counter_file = file("second", std::string(4096, 'x') + record);  // the first one is torn
+  EXPECT_EQ(output(counters), "0x01810005\n");
+  for (const std::size_t length : {0U, 8U, 67U}) {
+    counters.counter_file = file("short", record.substr(0, length));
+    EXPECT_NE(refusal(counters).find("no counter file"), std::string::npos) << length;
+  }
+  counters.counter_file.clear();
+  for (const char* index : {"zz", "0x", "118100050", "-1"}) {
+    counters.remove = index;
+    EXPECT_NE(refusal(counters).find("is no index"), std::string::npos) << index;
+  }
+}
+
 }  // namespace
 }  // namespace bulkhead::cli

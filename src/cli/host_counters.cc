@@ -53,10 +53,10 @@ int host_counters(const HostOptions& options) {
     print_index(index);
     return kExitOk;
   }
+  const std::uint32_t removed = options.remove.empty() ? 0 : parse_index(options.remove);
   const auto tpm = value_or_fail(HostTpm::open(options.tpm), "the host's TPM");
   if (!options.remove.empty()) {
-    const std::uint32_t index = parse_index(options.remove);
-    check_or_fail(tpm->remove_counter(index), options.remove);
+    check_or_fail(tpm->remove_counter(removed), options.remove);
     return kExitOk;
   }
   for (const std::uint32_t index : value_or_fail(tpm->counters(), "the host's TPM")) {
