@@ -45,6 +45,19 @@ if(BULKHEAD_SANITIZE)
   target_compile_options(bulkhead_exception_flags INTERFACE -O0)
 endif()
 
+# bulkhead_unsanitized(<target>)
+# The core's flags but for sanitizers: for a program that is confined so far that they cannot run.
+function(bulkhead_unsanitized target)
+  foreach(flags bulkhead_flags bulkhead_core_flags)
+    get_target_property(options ${flags} INTERFACE_COMPILE_OPTIONS)
+    list(FILTER options EXCLUDE REGEX "sanitize")
+    target_compile_options(${target} PRIVATE ${options})
+  endforeach()
+  target_compile_definitions(${target} PRIVATE
+    $<TARGET_PROPERTY:bulkhead_flags,INTERFACE_COMPILE_DEFINITIONS>)
+  target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+endfunction()
+
 # bulkhead_program(<target>)
 # Where all programs are. A release's have no debug information in them, which a partition with a TPM
 # would have to measure and a guest to load: it lies where gdb looks for it, in .debug/ beside them.
