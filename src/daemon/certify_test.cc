@@ -340,7 +340,7 @@ TEST_F(CertifyTest, TheMonitorHasCounters) {
   server_.reset();
   counters_ = HostCounters::create(*loop_, [&](const CounterRequest& request) {
                 asked.push_back(request.action);
-                return Result<HostCounter>(HostCounter{7, ++value});
+                return Result<CounterValue>(CounterValue{7, ++value});
               }).value();
   serve();
   EXPECT_EQ(counting_monitor(), kGranted);
@@ -349,7 +349,7 @@ TEST_F(CertifyTest, TheMonitorHasCounters) {
   const auto other = [&] {
     Child child([&] {
       auto connection = Connection::open(socket(), 30);
-      const std::array<std::byte, kCounterSecretBytes> secret{};
+      const std::array<std::byte, kCounterPasswordBytes> secret{};
       ::_exit(connection && connection->count(CounterAction::kRead, 7, secret) ? kGranted
                                                                                : kRefused);
     });

@@ -7,7 +7,7 @@ using namespace hostca;
 
 namespace {
 
-Result<HostCounter> serve(HostTpm& tpm, const CounterRequest& request) {
+Result<CounterValue> serve(HostTpm& tpm, const CounterRequest& request) {
   switch (request.action) {
     case CounterAction::kMake:
       return tpm.make_counter(request.secret.bytes());
@@ -29,9 +29,9 @@ Result<std::unique_ptr<HostCounters>> HostCounters::create(EventLoop& loop, Serv
 
 HostCounters::Serve HostCounters::in_tpm(std::string where) {
   return [where = std::move(where), tpm = std::shared_ptr<HostTpm>()](
-             const CounterRequest& request) mutable -> Result<HostCounter> {
+             const CounterRequest& request) mutable -> Result<CounterValue> {
     if (tpm == nullptr) tpm = TRY(HostTpm::open(where));
-    Result<HostCounter> counter = serve(*tpm, request);
+    Result<CounterValue> counter = serve(*tpm, request);
     if (!counter) tpm.reset();
     return counter;
   };

@@ -21,9 +21,9 @@ struct CounterRequest {
 class HostCounters final {
  public:
   // Called on that thread.
-  using Serve = std::function<Result<hostca::HostCounter>(const CounterRequest&)>;
+  using Serve = std::function<Result<CounterValue>(const CounterRequest&)>;
   // Called on the loop's thread.
-  using Done = std::function<void(Result<hostca::HostCounter>)>;
+  using Done = std::function<void(Result<CounterValue>)>;
 
   static Result<std::unique_ptr<HostCounters>> create(EventLoop& loop, Serve serve);
   // By the TPM that tpm2-tss finds there: opened at the first request, and after each failure.

@@ -86,8 +86,7 @@ class Server final : private EventHandler {
   Result<void> measure(Client& client, ByteReader& reader, Reply& reply);
   void measured(std::uint64_t client, std::uint32_t serial, Result<MeasuredFile> outcome);
   Result<void> count(Client& client, ByteReader& reader, Reply& reply);
-  void counted(std::uint64_t client, std::uint32_t serial,
-               const Result<hostca::HostCounter>& counter);
+  void counted(std::uint64_t client, std::uint32_t serial, const Result<CounterValue>& counter);
   Client* stop_waiting(std::uint64_t client);
 
   EventLoop& loop_;

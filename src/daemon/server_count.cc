@@ -11,12 +11,15 @@ Result<void> Server::count(Client& client, ByteReader& reader, Reply& reply) {
   }
   const auto action = static_cast<CounterAction>(TRY(reader.read<std::uint32_t>()));
   const auto index = TRY(reader.read<std::uint32_t>());
-  const auto secret = TRY(reader.take(kCounterSecretBytes));
+  const auto secret = TRY(reader.take(kCounterPasswordBytes));
+  if (!is_counter_action(action)) {
+    return Error{Errc::kMalformed, 0, "nothing of the kind can be done with a counter"};
+  }
   TRY(options_.monitors->judge(client.peer(), client.sender, options_.switches));
   if (client.waiting) return Error{Errc::kBusy, 0, "one request at a time"};
   TRY(options_.counters->ask(
       {.action = action, .index = index, .secret = TRY(SecretBytes::copy_of(secret))},
-      [this, id = client.id, serial = reply.serial](const Result<hostca::HostCounter>& counter) {
+      [this, id = client.id, serial = reply.serial](const Result<CounterValue>& counter) {
         counted(id, serial, counter);
       }));
   client.waiting = true;
@@ -24,8 +27,7 @@ Result<void> Server::count(Client& client, ByteReader& reader, Reply& reply) {
   return {};
 }
 
-void Server::counted(std::uint64_t id, std::uint32_t serial,
-                     const Result<hostca::HostCounter>& counter) {
+void Server::counted(std::uint64_t id, std::uint32_t serial, const Result<CounterValue>& counter) {
   Client* const client = stop_waiting(id);
   if (client == nullptr) return;
   if (!counter) return client->answer(counter.error(), serial);

@@ -28,17 +28,17 @@ class TpmCounters : public ::testing::Test {
 };
 
 TEST_F(TpmCounters, CountAndLast) {
-  const HostCounter made = tpm_->make_counter(secret(1)).value();
+  const CounterValue made = tpm_->make_counter(secret(1)).value();
   EXPECT_EQ(tpm_->read_counter(made.index, secret(1)).value(), made);
-  const HostCounter next{made.index, made.value + 1};
+  const CounterValue next{made.index, made.value + 1};
   EXPECT_EQ(tpm_->step_counter(made.index, secret(1)).value(), next);
   open();
   EXPECT_EQ(tpm_->read_counter(made.index, secret(1)).value(), next);
 }
 
 TEST_F(TpmCounters, EachHasItsIndexAndSecret) {
-  const HostCounter one = tpm_->make_counter(secret(1)).value();
-  const HostCounter other = tpm_->make_counter(secret(2)).value();
+  const CounterValue one = tpm_->make_counter(secret(1)).value();
+  const CounterValue other = tpm_->make_counter(secret(2)).value();
   EXPECT_NE(one.index, other.index);
   EXPECT_EQ(tpm_->counters().value(), (std::vector{one.index, other.index}));
   EXPECT_FALSE(tpm_->read_counter(one.index, secret(2)));
@@ -49,12 +49,12 @@ TEST_F(TpmCounters, EachHasItsIndexAndSecret) {
 
 // Removed and made anew under the same index, it does not begin anew.
 TEST_F(TpmCounters, NeverGoBack) {
-  HostCounter counter = tpm_->make_counter(secret(1)).value();
+  CounterValue counter = tpm_->make_counter(secret(1)).value();
   for (int i = 0; i < 3; ++i) counter = tpm_->step_counter(counter.index, secret(1)).value();
   ASSERT_TRUE(tpm_->remove_counter(counter.index));
   EXPECT_FALSE(tpm_->read_counter(counter.index, secret(1)));
   EXPECT_FALSE(tpm_->remove_counter(counter.index));
-  const HostCounter again = tpm_->make_counter(secret(1)).value();
+  const CounterValue again = tpm_->make_counter(secret(1)).value();
   EXPECT_EQ(again.index, counter.index);
   EXPECT_GT(again.value, counter.value);
 }
@@ -67,7 +67,7 @@ TEST_F(TpmCounters, OthersIndexesAreLeftAlone) {
 }
 
 TEST_F(TpmCounters, AFullTpmSaysSo) {
-  Result<HostCounter> made = tpm_->make_counter(secret(1));
+  Result<CounterValue> made = tpm_->make_counter(secret(1));
   for (unsigned i = 0; made && i < 200; ++i) made = tpm_->make_counter(secret(1));
   ASSERT_FALSE(made);
   EXPECT_NE(std::string(made.error().what).find("bulkhead host counters"), std::string::npos);

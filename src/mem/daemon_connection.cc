@@ -216,9 +216,9 @@ Result<TpmCertificates> Connection::certify(std::span<const std::byte> endorseme
 }
 
 Result<CounterValue> Connection::count(CounterAction action, std::uint32_t index,
-                                       CounterSecret secret) {
-  MessageWriter<8 + kCounterSecretBytes> body;
-  body.put(static_cast<std::uint32_t>(action)).put(index).put(secret);
+                                       CounterPassword password) {
+  MessageWriter<8 + kCounterPasswordBytes> body;
+  body.put(static_cast<std::uint32_t>(action)).put(index).put(password);
   const Answer answer = TRY(ask(Request::kCount, body.bytes()));
   ByteReader reader(answer.body);
   CounterValue counter{.index = TRY(reader.read<std::uint32_t>())};

@@ -47,14 +47,6 @@ struct MeasuredFile {
   Fd copy;
 };
 
-// A counter in the host's TPM, and what it says.
-struct CounterValue {
-  std::uint32_t index = 0;
-  std::uint64_t value = 0;
-
-  bool operator==(const CounterValue&) const = default;
-};
-
 // The client's side of bulkheadd's socket, after the hello. One request at a time. It is closed
 // once a request or its answer is lost, so that no answer is ever taken for another's.
 class Connection {
@@ -84,10 +76,9 @@ class Connection {
   Result<TpmCertificates> certify(std::span<const std::byte> endorsement_key,
                                   std::span<const std::byte> attestation_key);
 
-  // A counter in the host's TPM, which whoever has the secret can read and have count: also only
-  // for monitors.
-  using CounterSecret = std::span<const std::byte, kCounterSecretBytes>;
-  Result<CounterValue> count(CounterAction action, std::uint32_t index, CounterSecret secret);
+  // A counter in the host's TPM, also only for monitors.
+  using CounterPassword = std::span<const std::byte, kCounterPasswordBytes>;
+  Result<CounterValue> count(CounterAction action, std::uint32_t index, CounterPassword password);
 
   // What a file holds: digests and, if one is wanted, the copy that they are of. kPermission for a
   // copy that somebody could change.

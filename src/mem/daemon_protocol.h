@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/byte_reader.h"
+#include "base/host_counter.h"
 #include "mem/ledger_format.h"
 
 // What a monitor and bulkheadd say to each other: docs/formats/ledger.md. One message is one packet
@@ -54,17 +55,9 @@ enum class Request : std::uint32_t {
   kCertify = 13,
   // u32 1: a copy, too, u32 0, fd of a file           -> sha256[32], sha384[48], and fd of the copy
   kMeasure = 14,
-  // u32 CounterAction, u32 index, secret[32]            -> u32 index, u32 0, u64 value
+  // u32 CounterAction, u32 index, password[32]           -> u32 index, u32 0, u64 value
   kCount = 15,
 };
-
-// What is to be done with a counter in the host's TPM. The secret is its password.
-enum class CounterAction : std::uint32_t {
-  kMake = 1,  // index 0
-  kRead = 2,
-  kStep = 3,  // and read
-};
-inline constexpr std::size_t kCounterSecretBytes = 32;
 
 // The length of a request with its header; of kEnter without the runs, of kCertify without the
 // keys. 0: no such request.
@@ -92,7 +85,7 @@ constexpr std::size_t request_bytes(Request request) {
     case Request::kCertify:
       return kHeaderBytes + kNonceBytes + 8;
     case Request::kCount:
-      return kHeaderBytes + 8 + kCounterSecretBytes;
+      return kHeaderBytes + 8 + kCounterPasswordBytes;
   }
   return 0;
 }

@@ -16,15 +16,13 @@ namespace {
 // The host's TPM may be slow, and busy with others.
 constexpr int kPatienceSeconds = 30;
 
-Result<vtpm::CounterValue> ask_daemon(const std::string& socket, unsigned daemon_uid,
-                                      const vtpm::CounterRequest& request) {
+Result<CounterValue> ask_daemon(const std::string& socket, unsigned daemon_uid,
+                                const vtpm::CounterRequest& request) {
   auto connection = TRY(daemon::Connection::open(socket, kPatienceSeconds));
   if (connection.uid() != daemon_uid) {
     return Error{Errc::kPermission, 0, "the daemon is not root's: it is not believed"};
   }
-  const daemon::CounterValue counter = TRY(connection.count(
-      static_cast<daemon::CounterAction>(request.action), request.index, request.password));
-  return vtpm::CounterValue{counter.index, counter.value};
+  return connection.count(request.action, request.index, request.password);
 }
 
 }  // namespace
@@ -59,7 +57,7 @@ void CounterRelay::serve(void* opaque) {
   while (true) {
     Result<vtpm::CounterRequest> request = vtpm::receive_counter_request(relay.own_end_.get());
     if (!request) break;
-    const Result<vtpm::CounterValue> answer = relay.answer(*request);
+    const Result<CounterValue> answer = relay.answer(*request);
     wipe(request->password);
     if (!vtpm::send_counter_answer(relay.own_end_.get(), answer)) break;
   }
@@ -82,17 +80,17 @@ bool CounterRelay::await_turn() {
   return true;
 }
 
-Result<vtpm::CounterValue> CounterRelay::answer(const vtpm::CounterRequest& request) {
-  if (request.action != vtpm::CounterAction::kRead && !await_turn()) {
+Result<CounterValue> CounterRelay::answer(const vtpm::CounterRequest& request) {
+  if (request.action != CounterAction::kRead && !await_turn()) {
     return Error{Errc::kClosed, 0, "the partition is ending"};
   }
-  const Result<vtpm::CounterValue> counter = ask_(request);
+  const Result<CounterValue> counter = ask_(request);
   if (counter) {
     counted_ = true;
     return counter;
   }
   log_failure("tpm_not_counted", counter.error());
-  const bool file_does = request.action == vtpm::CounterAction::kMake && or_file_;
+  const bool file_does = request.action == CounterAction::kMake && or_file_;
   return Error{file_does ? Errc::kNotFound : Errc::kClosed, 0, "no counter"};
 }
 

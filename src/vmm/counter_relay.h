@@ -26,7 +26,7 @@ struct CounterPace {
 class CounterRelay {
  public:
   // Called on that thread.
-  using Ask = std::function<Result<vtpm::CounterValue>(const vtpm::CounterRequest&)>;
+  using Ask = std::function<Result<CounterValue>(const vtpm::CounterRequest&)>;
   // The bulkheadd that listens there. Only root's is believed; `daemon_uid` is for tests.
   static Ask by_daemon(std::string socket, unsigned daemon_uid = 0);
 
@@ -47,7 +47,7 @@ class CounterRelay {
       : ask_(std::move(ask)), or_file_(or_file), pace_(pace), left_(pace.burst) {}
   static void serve(void* relay);
   bool await_turn();
-  Result<vtpm::CounterValue> answer(const vtpm::CounterRequest& request);
+  Result<CounterValue> answer(const vtpm::CounterRequest& request);
 
   const Ask ask_;
   const bool or_file_;

@@ -34,7 +34,7 @@ class CountingDaemon {
     if (daemon::Request(request[0]) != daemon::Request::kCount || refuses) {
       return {{daemon::status_of(Errc::kUnsupported), request[1]}};
     }
-    if (daemon::CounterAction(request[2]) != daemon::CounterAction::kRead) ++value;
+    if (CounterAction(request[2]) != CounterAction::kRead) ++value;
     return {{0, request[1], kIndex, 0, value, 0}};
   }
 
@@ -167,16 +167,16 @@ TEST(CounterRelay, CountsAtItsPace) {
     std::atomic<unsigned> asked = 0;
     const auto relay = CounterRelay::start(
                            [&](const vtpm::CounterRequest& request) {
-                             return Result(vtpm::CounterValue{request.index, ++asked});
+                             return Result(CounterValue{request.index, ++asked});
                            },
                            true, {.burst = burst, .interval = std::chrono::hours(1)})
                            .value();
     const int end = relay->process_end();
     for (unsigned i = 1; i <= 2; ++i) {
-      ASSERT_TRUE(vtpm::send_counter_request(end, {.action = vtpm::CounterAction::kStep}));
+      ASSERT_TRUE(vtpm::send_counter_request(end, {.action = CounterAction::kStep}));
       EXPECT_EQ(vtpm::receive_counter_answer(end)->value, i);
     }
-    ASSERT_TRUE(vtpm::send_counter_request(end, {.action = vtpm::CounterAction::kStep}));
+    ASSERT_TRUE(vtpm::send_counter_request(end, {.action = CounterAction::kStep}));
     pollfd answered{end, POLLIN, 0};
     // The control: with one more at once it is answered.
     EXPECT_EQ(::poll(&answered, 1, burst == 2 ? 100 : 10'000), burst == 2 ? 0 : 1);

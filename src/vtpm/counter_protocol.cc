@@ -70,9 +70,7 @@ Result<CounterRequest> receive_counter_request(int socket) {
                          .index = get_le<std::uint32_t>(bytes, 4),
                          .password = {}};
   std::copy_n(bytes.begin() + 8, request.password.size(), request.password.begin());
-  if (request.action >= CounterAction::kMake && request.action <= CounterAction::kStep) {
-    return request;
-  }
+  if (is_counter_action(request.action)) return request;
   return Error{Errc::kMalformed, 0, "nothing of the kind can be done with a counter"};
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/host_counter.h"
 #include "base/result.h"
 
 // How a `bulkhead-vtpm` asks its monitor for a counter in the host's TPM, over a socket of its own:
@@ -13,23 +14,10 @@
 
 namespace bulkhead::vtpm {
 
-enum class CounterAction : std::uint32_t {
-  kMake = 1,  // index 0
-  kRead = 2,
-  kStep = 3,  // one up, and read
-};
-
 struct CounterRequest {
   CounterAction action = CounterAction::kRead;
   std::uint32_t index = 0;  // of the TPM's NV memory
-  std::array<std::byte, 32> password{};
-};
-
-struct CounterValue {
-  std::uint32_t index = 0;
-  std::uint64_t value = 0;
-
-  bool operator==(const CounterValue&) const = default;
+  std::array<std::byte, kCounterPasswordBytes> password{};
 };
 
 Result<void> send_counter_request(int socket, const CounterRequest& request);

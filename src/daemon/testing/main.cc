@@ -40,8 +40,8 @@ int main(int argc, char** argv) {
   auto connection = bulkhead::daemon::Connection::open(argv[1], 30);
   if (!connection) return 2;
   if (mode == "count") {
-    using bulkhead::daemon::CounterAction;
-    const std::array<std::byte, bulkhead::daemon::kCounterSecretBytes> secret{std::byte{1}};
+    using bulkhead::CounterAction;
+    const std::array<std::byte, bulkhead::kCounterPasswordBytes> secret{std::byte{1}};
     const auto made = connection->count(CounterAction::kMake, 0, secret);
     if (!made || std::to_string(made->index) != argv[3]) ::_exit(1);
     const auto stepped = connection->count(CounterAction::kStep, made->index, secret);

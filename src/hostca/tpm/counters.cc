@@ -17,8 +17,8 @@ constexpr std::uint32_t kMaxCounters = 128;
 constexpr std::uint16_t kValueBytes = 8;
 constexpr TPMA_NV kType = TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT;
 
-bool has(const std::vector<std::uint32_t>& counters, std::uint32_t index) {
-  return std::ranges::find(counters, index) != counters.end();
+bool is_ours(std::uint32_t index) {
+  return index >= kFirstCounter && index < kFirstCounter + kMaxCounters;
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ Result<std::vector<std::uint32_t>> HostTpm::counters() {
   std::vector<std::uint32_t> found;
   for (const TPM2_HANDLE handle :
        std::span(handles->data.handles.handle).first(handles->data.handles.count)) {
-    if (handle < kFirstCounter + kMaxCounters) found.push_back(handle);
+    if (is_ours(handle)) found.push_back(handle);
   }
   return found;
 }
@@ -76,7 +76,7 @@ Result<std::unique_ptr<HostTpm::Counter>> HostTpm::open_counter(std::uint32_t in
   const Error absent{Errc::kNotFound, 0, "the host's TPM has no such counter"};
   TPM2B_AUTH password{};
   TRY(fill(password.size, password.buffer, secret));
-  if (!has(TRY(counters()), index)) return absent;
+  if (!is_ours(index) || !has_nv(index)) return absent;
   ESYS_TR handle = ESYS_TR_NONE;
   TPM2B_NV_PUBLIC* area = nullptr;
   if (Esys_TR_FromTPMPublic(esys_, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle) !=
@@ -94,13 +94,13 @@ Result<std::unique_ptr<HostTpm::Counter>> HostTpm::open_counter(std::uint32_t in
   return counter;
 }
 
-Result<HostCounter> HostTpm::make_counter(std::span<const std::byte> secret) {
+Result<CounterValue> HostTpm::make_counter(std::span<const std::byte> secret) {
   const std::vector<std::uint32_t> taken = TRY(counters());
   std::uint32_t index = kFirstCounter;
-  while (has(taken, index)) ++index;
+  while (std::ranges::find(taken, index) != taken.end()) ++index;
   constexpr const char* kNoRoom =
       "the host's TPM has no room for another counter: see 'bulkhead host counters'";
-  if (index >= kFirstCounter + kMaxCounters) return Error{Errc::kExhausted, 0, kNoRoom};
+  if (!is_ours(index)) return Error{Errc::kExhausted, 0, kNoRoom};
   TPM2B_AUTH password{};
   TRY(fill(password.size, password.buffer, secret));
   const TPM2B_NV_PUBLIC area{
@@ -116,22 +116,22 @@ Result<HostCounter> HostTpm::make_counter(std::span<const std::byte> secret) {
   if (code != TSS2_RC_SUCCESS) return tpm_error(code, kNoRoom);
   Counter counter(esys_, handle);
   TRY(counter.increment());  // before the first time it has no value
-  return HostCounter{index, TRY(counter.value())};
+  return CounterValue{index, TRY(counter.value())};
 }
 
-Result<HostCounter> HostTpm::read_counter(std::uint32_t index, std::span<const std::byte> secret) {
+Result<CounterValue> HostTpm::read_counter(std::uint32_t index, std::span<const std::byte> secret) {
   const auto counter = TRY(open_counter(index, secret));
-  return HostCounter{index, TRY(counter->value())};
+  return CounterValue{index, TRY(counter->value())};
 }
 
-Result<HostCounter> HostTpm::step_counter(std::uint32_t index, std::span<const std::byte> secret) {
+Result<CounterValue> HostTpm::step_counter(std::uint32_t index, std::span<const std::byte> secret) {
   const auto counter = TRY(open_counter(index, secret));
   TRY(counter->increment());
-  return HostCounter{index, TRY(counter->value())};
+  return CounterValue{index, TRY(counter->value())};
 }
 
 Result<void> HostTpm::remove_counter(std::uint32_t index) {
-  if (!has(TRY(counters()), index)) {
+  if (!is_ours(index) || !has_nv(index)) {
     return Error{Errc::kNotFound, 0, "the host's TPM has no such counter of ours"};
   }
   ESYS_TR handle = ESYS_TR_NONE;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "base/host_counter.h"
 #include "hostca/certificate.h"
 #include "hostca/endorsement.h"
 #include "hostca/make_credential.h"
@@ -12,14 +13,6 @@ struct ESYS_CONTEXT;  // tpm2-tss
 struct TSS2_TCTI_OPAQUE_CONTEXT_BLOB;
 
 namespace bulkhead::hostca {
-
-// A number in the host's TPM that only grows; also after it was removed and made anew.
-struct HostCounter {
-  std::uint32_t index = 0;  // of NV memory
-  std::uint64_t value = 0;
-
-  bool operator==(const HostCounter&) const = default;
-};
 
 // The host's TPM 2.0. One thread at a time. Keys are made anew by each object, from the TPM's
 // seeds; they are gone from the TPM with it.
@@ -38,11 +31,11 @@ class HostTpm {
   // TPM2_ActivateCredential: the secret, if it was meant for that key and the endorsement key.
   Result<Bytes> activate(const TpmCredential& credential);
 
-  // Counters last until they are removed. Who has the secret, at most 32 bytes, can read one and
-  // have it count; the TPM's owner can remove it.
-  Result<HostCounter> make_counter(std::span<const std::byte> secret);
-  Result<HostCounter> read_counter(std::uint32_t index, std::span<const std::byte> secret);
-  Result<HostCounter> step_counter(std::uint32_t index, std::span<const std::byte> secret);
+  // Counters last until they are removed, by the TPM's owner, and do not go back: not even one that
+  // is made anew. The secret is the password, at most 32 bytes.
+  Result<CounterValue> make_counter(std::span<const std::byte> secret);
+  Result<CounterValue> read_counter(std::uint32_t index, std::span<const std::byte> secret);
+  Result<CounterValue> step_counter(std::uint32_t index, std::span<const std::byte> secret);
   Result<std::vector<std::uint32_t>> counters();
   Result<void> remove_counter(std::uint32_t index);
 
